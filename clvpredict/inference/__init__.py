@@ -1,0 +1,1 @@
+"""Inference, written once for any model; it names none."""

@@ -1,0 +1,202 @@
+"""What BG/NBD and MBG/NBD share: Poisson purchases, dropout with probability p after each.
+
+λ ~ Gamma(r, rate α) over customers, p ~ Beta(a, b), independent. The two papers differ in
+whether a customer can drop out right after the first purchase; with s = the number of times a
+customer is known to have survived that chance (x, or x + 1), both have one likelihood:
+
+    L = Γ(r+x)/Γ(r) α^r/(α+T)^(r+x) · B(a, b+s)/B(a, b) · [1 + a/(b+s−1) ((α+T)/(α+t_x))^(r+x)]
+
+(the second term in the bracket only where s > 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, override
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special as sc
+
+from clvpredict.models.base import Parameter, PurchaseModel, Theta
+from clvpredict.rfm import Array, Compressed, Histories
+from clvpredict.special import BetaBlock, beta_blocks, digamma_rising, log_rising
+
+
+class GeometricDropout(PurchaseModel):
+    """Beta-geometric / negative-binomial models.
+
+    ``dropout_at_start`` is 1 if a customer may drop out right after the first purchase, else 0.
+    """
+
+    dropout_at_start: ClassVar[int]
+    identification_hint = (
+        "Dropout (a, b) needs customers who visibly stopped: use a longer history (about a year "
+        "or more), more customers, or the other of BG/NBD and MBG/NBD. r and alpha need "
+        "customers with different numbers of purchases. Predictions for the customers at hand "
+        "can still be good; standard errors and long horizons are not to be trusted."
+    )
+    parameters = (
+        Parameter("r", "shape of the purchase rates over customers: the smaller, the more uneven"),
+        Parameter("alpha", "rate of that Gamma, in time: their mean is r/alpha", "time"),
+        Parameter("a", "Beta of the dropout probability: its mean is a/(a+b)"),
+        Parameter("b", "Beta of the dropout probability: the larger a+b, the more alike it is"),
+    )
+
+    @override
+    def log_likelihood_and_gradient(self, theta: Theta, data: Compressed) -> tuple[Array, Array]:
+        r, alpha, a, b = theta
+        x = data.columns["x"]
+        s = x + self.dropout_at_start
+        aged = data.tabulate("T", lambda T, alpha: np.log1p(T / alpha), alpha)
+        gap, log_odds = self._dead_odds(theta, data, aged)
+        dead = sc.expit(log_odds)
+
+        def survived(n: Array, a: Array, b: Array) -> Array:
+            s = n + self.dropout_at_start
+            return log_rising(b, s) - log_rising(a + b, s)
+
+        value = (
+            data.tabulate("x", lambda n, r: log_rising(r, n), r)
+            + data.tabulate("x", survived, a, b)
+            - r * aged
+            - x * (np.log(alpha) + aged)
+            + np.logaddexp(0.0, log_odds)
+        )
+        slope_b = data.tabulate("x", lambda n, b: digamma_rising(b, n + self.dropout_at_start), b)
+        slope_ab = data.tabulate(
+            "x", lambda n, ab: digamma_rising(ab, n + self.dropout_at_start), a + b
+        )
+        slope_aged = data.tabulate("T", lambda T, alpha: -T / (alpha * (alpha + T)), alpha)
+        slope_last = data.tabulate("t_x", lambda t, alpha: -t / (alpha * (alpha + t)), alpha)
+        gradient = np.empty((4, len(x)))
+        gradient[0] = data.tabulate("x", lambda n, r: digamma_rising(r, n), r) - aged + dead * gap
+        gradient[1] = (r + x) * (dead * (slope_aged - slope_last) - slope_aged) - x / alpha
+        gradient[2] = dead / a - slope_ab
+        gradient[3] = slope_b - slope_ab - dead / np.where(s > 0, b + s - 1.0, 1.0)
+        return value, gradient
+
+    def _dead_odds(self, theta: Theta, data: Compressed, aged: Array) -> tuple[Array, Array]:
+        """ln((α+T)/(α+t_x)), and the log odds of having dropped out at t_x (−inf if s = 0)."""
+        r, alpha, a, b = theta
+        x = data.columns["x"]
+        s = x + self.dropout_at_start
+        gap = aged - data.tabulate("t_x", lambda t, alpha: np.log1p(t / alpha), alpha)
+        log_odds = np.log(a) - np.log(np.where(s > 0, b + s - 1.0, 1.0)) + (r + x) * gap
+        return gap, np.where(s > 0, log_odds, -np.inf)
+
+    @override
+    def starts(self, data: Compressed) -> Sequence[tuple[float, ...]]:
+        rate = np.average(data.columns["x"], weights=data.weight) + 0.05
+        return [
+            (r, r / (rate * boost), a, b)
+            for r, boost, a, b in (
+                (0.5, 1.5, 0.8, 2.0),
+                (1.5, 3.0, 0.3, 3.0),
+                (0.3, 1.0, 2.0, 20.0),
+            )
+        ]
+
+    @override
+    def p_alive(self, theta: Theta, h: Histories) -> Array:
+        aged = np.log1p(h.T / theta[1])
+        return np.asarray(sc.expit(-self._dead_odds(theta, h, aged)[1]))
+
+    @override
+    def given_alive(self, theta: Theta, x: Array, T: Array) -> Theta:
+        r, alpha, a, b = theta
+        return r + x, alpha + T, a + 0.0 * x, b + x + self.dropout_at_start
+
+    @override
+    def time_scale(self, alive: Theta) -> Array:
+        return alive[1]
+
+    @override
+    def process_mean(self, alive: Theta, t: Array) -> Array:
+        """E over p of (1 − (1 + p t/α)^−r) / p."""
+        r, alpha, _, _ = alive
+
+        def mean(p: Array, z: Array, r: Array) -> Array:
+            return np.asarray(-np.expm1(-r * np.log1p(p * z)) / p)
+
+        return _over_dropout(alive, mean, t, r * t / alpha)
+
+    @override
+    def process_survival(self, alive: Theta, t: Array) -> Array:
+        """E over p of (1 + p t/α)^−r."""
+
+        def survival(p: Array, z: Array, r: Array) -> Array:
+            return np.asarray(np.exp(-r * np.log1p(p * z)))
+
+        return _over_dropout(alive, survival, t, np.ones(()))
+
+    @override
+    def process_limit(self, alive: Theta) -> Array:
+        """E[1/p] = (a + b − 1) / (a − 1), for a > 1."""
+        _, _, a, b = alive
+        return np.where(a > 1, (a + b - 1.0) / np.where(a > 1, a - 1.0, 1.0), np.inf)
+
+    @override
+    def process_no_purchase(self, alive: Theta, t: Array) -> Array:
+        r, alpha, _, _ = alive
+        return np.asarray(-r * np.log1p(t / alpha))
+
+    @override
+    def process_log_pmf(self, alive: Theta, t: Array, n: Array) -> Array:
+        """Fader, Hardie & Lee (2005), eq. (8): alive after n purchases, or dropped at the n-th."""
+        r, alpha, a, b = alive
+        with np.errstate(divide="ignore"):
+            bought = (
+                log_rising(r, n)
+                - sc.gammaln(n + 1.0)
+                - r * np.log1p(t / alpha)
+                + sc.xlogy(n, t / (alpha + t))
+                + log_rising(b, n)
+                - log_rising(a + b, n)
+            )
+            k = np.maximum(n, 1.0)
+            dropped = (
+                np.log(a / (a + b))
+                + log_rising(b, k - 1.0)
+                - log_rising(a + b + 1.0, k - 1.0)
+                + np.log(sc.betainc(k, r, t / (alpha + t)))
+            )
+        return np.where(n > 0, np.logaddexp(bought, dropped), bought)
+
+    @override
+    def process_times(
+        self, alive: Theta, t: Array, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.intp], Array, dict[str, Array]]:
+        r, alpha, a, b = alive
+        shape = np.broadcast_shapes(np.shape(t), *(np.shape(v) for v in alive))
+        rate = rng.gamma(np.broadcast_to(r, shape)) / alpha
+        p = rng.beta(np.broadcast_to(a, shape), np.broadcast_to(b, shape))
+        # Undisturbed purchases are Poisson and uniform in time; the customer keeps those up to
+        # the one that ended it, the geometric-th.
+        unlimited = rng.poisson(rate * t)
+        last = rng.geometric(np.maximum(p, np.finfo(float).tiny))
+        customer = np.repeat(np.arange(shape[0]), unlimited)
+        time = rng.random(len(customer)) * np.broadcast_to(t, shape)[customer]
+        order = np.lexsort((time, customer))
+        customer, time = customer[order], time[order]
+        rank = np.arange(len(customer)) - np.repeat(np.cumsum(unlimited) - unlimited, unlimited)
+        kept = rank < last[customer]
+        return customer[kept], time[kept], {"purchase_rate": rate, "dropout_probability": p}
+
+
+def _over_dropout(
+    alive: Theta, f: Callable[[Array, Array, Array], Array], t: Array, at_zero: Array
+) -> Array:
+    """E over p ~ Beta(a, b) of f(p, t/α, r), given f(0, ·, ·)."""
+    r, alpha, a, b = alive
+    r, z, a, b, at_zero = (np.array(v) for v in np.broadcast_arrays(r, t / alpha, a, b, at_zero))
+    shape = r.shape
+    r, z, a, b, at_zero = (v.reshape(-1) for v in (r, z, a, b, at_zero))
+    at_one = f(np.ones(1), z, r)
+    out = np.empty(len(r))
+    block: BetaBlock
+    for block in beta_blocks(a, b, (1.0 + r) * (1.0 + z)):
+        i = block.rows
+        values = f(block.p, z[i][:, None], r[i][:, None])
+        out[i] = block.mean(values, at_zero[i], at_one[i])
+    return out.reshape(shape)

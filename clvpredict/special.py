@@ -1,0 +1,166 @@
+"""Numerics that the models share: differences of log-gammas, expectations over a Beta.
+
+No formula of a paper lives here, only ways to compute without overflow or cancellation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special as sc
+
+Array = npt.NDArray[np.float64]
+
+# Above this the difference of two log-gammas loses digits and Stirling's series has them all.
+_STIRLING_FROM = 100.0
+# Elements per block of quadrature nodes: a few MB, so that it stays in cache.
+_BLOCK = 1 << 17
+
+
+def log_rising(a: Array, n: Array) -> Array:
+    """Compute ln Γ(a + n) − ln Γ(a) without cancellation.
+
+    Parameters
+    ----------
+    a, n : ndarray
+        a > 0, n >= 0; broadcast.
+
+    Returns
+    -------
+    ndarray
+    """
+    a, n = np.broadcast_arrays(np.asarray(a, float), np.asarray(n, float))
+    large = a > _STIRLING_FROM
+    if not large.any():
+        return np.asarray(sc.gammaln(a + n) - sc.gammaln(a))
+    safe = np.where(large, a, _STIRLING_FROM)
+    stirling = (
+        (safe + n - 0.5) * np.log1p(n / safe)
+        + n * np.log(safe)
+        - n
+        + _stirling_tail(safe + n)
+        - _stirling_tail(safe)
+    )
+    small = np.where(large, 1.0, a)
+    return np.where(large, stirling, sc.gammaln(small + n) - sc.gammaln(small))
+
+
+def digamma_rising(a: Array, n: Array) -> Array:
+    """Compute ψ(a + n) − ψ(a), the derivative of :func:`log_rising` in ``a``."""
+    a, n = np.broadcast_arrays(np.asarray(a, float), np.asarray(n, float))
+    large = a > _STIRLING_FROM
+    if not large.any():
+        return np.asarray(sc.digamma(a + n) - sc.digamma(a))
+    safe = np.where(large, a, _STIRLING_FROM)
+    series = np.log1p(n / safe) + _digamma_tail(safe + n) - _digamma_tail(safe)
+    small = np.where(large, 1.0, a)
+    return np.where(large, series, sc.digamma(small + n) - sc.digamma(small))
+
+
+def _stirling_tail(z: Array) -> Array:
+    w = 1.0 / (z * z)
+    return np.asarray((1 / 12 - w * (1 / 360 - w * (1 / 1260 - w / 1680))) / z)
+
+
+def _digamma_tail(z: Array) -> Array:
+    w = 1.0 / (z * z)
+    return np.asarray(-0.5 / z - w * (1 / 12 - w * (1 / 120 - w / 252)))
+
+
+@dataclass(frozen=True)
+class BetaBlock:
+    """Quadrature nodes for some rows of a Beta expectation.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (n,)
+        Which rows of the parameters the block holds.
+    p : ndarray, shape (n, nodes)
+        Where to evaluate the function.
+    """
+
+    rows: npt.NDArray[np.intp]
+    p: Array
+    _weight: Array
+    _share: tuple[Array, Array]
+    _pull: tuple[Array, Array]
+
+    def mean(self, values: Array, at_zero: Array, at_one: Array) -> Array:
+        """Compute E[f(p)].
+
+        Parameters
+        ----------
+        values : ndarray, shape (n, nodes)
+            f at ``p``.
+        at_zero, at_one : ndarray, shape (n,)
+            f(0) and f(1).
+
+        Returns
+        -------
+        ndarray, shape (n,)
+        """
+        # Where a or b is small, the mass at that end is integrated exactly and only the
+        # difference from the end value is left to the nodes.
+        left = np.where(self._pull[0], at_zero, 0.0)
+        right = np.where(self._pull[1], at_one, 0.0)
+        line = left[:, None] * (1.0 - self.p) + right[:, None] * self.p
+        exact = left * self._share[0] + right * self._share[1]
+        return np.asarray(exact + np.einsum("ij,ij->i", self._weight, values - line))
+
+
+def beta_blocks(a: Array, b: Array, reach: Array) -> Iterator[BetaBlock]:
+    """Give quadrature nodes for expectations E[f(p)], p ~ Beta(a, b), row by row.
+
+    The trapezoidal rule in u = ln(p / (1 − p)): for functions such as (1 + p z)^−r, which are
+    singular only at real p < 0, the integrand is analytic for |Im u| < π, so the rule
+    converges exponentially; there is no cancellation and no singular parameter value.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n,)
+        Parameters of the Beta, > 0.
+    reach : ndarray, shape (n,)
+        f is about constant for p < 1 / reach; e.g. (1 + r)(1 + z).
+
+    Yields
+    ------
+    BetaBlock
+        Blocks that together cover all rows, each row once. Nodes of a row depend on that row
+        alone.
+    """
+    pull_left, pull_right = a < 0.25, b < 0.25
+    a_tail, b_tail = a + pull_left, b + pull_right
+    low = np.log(a_tail) - np.log(a + b + reach) - 36.0 / a_tail - 2.0
+    high = np.log(a_tail / b_tail) + 36.0 / b_tail + 5.0
+    step = 0.28 * np.minimum(1.0, 1.7 * np.sqrt(1.0 / a_tail + 1.0 / (b_tail + reach)))
+    count = np.clip(np.ceil((high - low) / step), 32, 1 << 15)
+    # A few sizes only, so that rows can share a block.
+    count = np.exp2(np.ceil(np.log2(count) * 4.0) / 4.0).round().astype(np.intp)
+    log_norm = sc.betaln(a, b)
+    for size in np.unique(count):
+        same = np.flatnonzero(count == size)
+        unit = np.arange(size) / (size - 1.0)
+        for start in range(0, len(same), max(1, _BLOCK // size)):
+            rows = same[start : start + max(1, _BLOCK // size)]
+            width = (high[rows] - low[rows])[:, None]
+            u = low[rows][:, None] + width * unit
+            log_1p = np.logaddexp(0.0, u)
+            density = a[rows][:, None] * u - (a + b)[rows][:, None] * log_1p
+            weight = np.exp(density - log_norm[rows][:, None]) * (width / (size - 1.0))
+            total = (a + b)[rows]
+            yield BetaBlock(
+                rows,
+                np.exp(u - log_1p),
+                weight,
+                (b[rows] / total, a[rows] / total),
+                (pull_left[rows], pull_right[rows]),
+            )
+
+
+def gauss_legendre(nodes: int) -> tuple[Array, Array]:
+    """Return nodes and weights of the Gauss-Legendre rule on (0, 1)."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    return 0.5 * (x + 1.0), 0.5 * w
