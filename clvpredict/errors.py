@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -120,6 +122,11 @@ class IndependenceWarning(ClvWarning):
 
 class DropoutWarning(ClvWarning):
     """P(alive) is 1 by construction for many customers."""
+
+
+def notify(message: str, category: type[ClvWarning]) -> None:
+    """Warn, pointing at the user's line and not at ours."""
+    warnings.warn(message, category, skip_file_prefixes=(os.path.dirname(__file__),))
 
 
 def rows(n: int) -> str:

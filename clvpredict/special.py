@@ -32,8 +32,7 @@ def log_rising(a: Array, n: Array) -> Array:
     -------
     ndarray
     """
-    a, n = np.broadcast_arrays(np.asarray(a, float), np.asarray(n, float))
-    large = a > _STIRLING_FROM
+    large = np.asarray(a > _STIRLING_FROM)
     if not large.any():
         return np.asarray(sc.gammaln(a + n) - sc.gammaln(a))
     safe = np.where(large, a, _STIRLING_FROM)
@@ -50,8 +49,7 @@ def log_rising(a: Array, n: Array) -> Array:
 
 def digamma_rising(a: Array, n: Array) -> Array:
     """Compute ψ(a + n) − ψ(a), the derivative of :func:`log_rising` in ``a``."""
-    a, n = np.broadcast_arrays(np.asarray(a, float), np.asarray(n, float))
-    large = a > _STIRLING_FROM
+    large = np.asarray(a > _STIRLING_FROM)
     if not large.any():
         return np.asarray(sc.digamma(a + n) - sc.digamma(a))
     safe = np.where(large, a, _STIRLING_FROM)
@@ -86,7 +84,7 @@ class BetaBlock:
     p: Array
     _weight: Array
     _share: tuple[Array, Array]
-    _pull: tuple[Array, Array]
+    _pull: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
     def mean(self, values: Array, at_zero: Array, at_one: Array) -> Array:
         """Compute E[f(p)].

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from clvpredict.errors import ConvergenceError
 from clvpredict.inference.result import Convergence, FitResult, Start
@@ -78,6 +79,12 @@ def fit_mle(model: Model, data: Compressed, start: Array | None = None) -> FitRe
     ConvergenceError
         If no start reaches an optimum.
     """
+    # Threads of BLAS on matrices of 4 x 4 cost ten times what they compute.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(model, data, start)
+
+
+def _fit(model: Model, data: Compressed, start: Array | None) -> FitResult:
     units = _units(model, data)
     scale = np.array([units[p.unit] if p.unit else 1.0 for p in model.parameters])
     factors = {c: 1.0 / units[u] for c, u in model.columns_with_unit.items()}

@@ -159,3 +159,19 @@ class FitResult:
         """
         rng = np.random.default_rng(seed)
         return np.exp(rng.multivariate_normal(np.log(self.estimate), self.log_covariance, size))
+
+
+def given(model: str, parameters: dict[str, float]) -> FitResult:
+    """Make the result of no fit: parameters known, their uncertainty not."""
+    k = len(parameters)
+    return FitResult(
+        model=model,
+        method="given",
+        names=tuple(parameters),
+        estimate=np.array(list(parameters.values())),
+        log_covariance=np.full((k, k), np.nan),
+        log_likelihood=float("nan"),
+        n_customers=0,
+        n_rows=0,
+        convergence=Convergence("converged", "parameters were given", 0.0, 0.0, 0, 0),
+    )

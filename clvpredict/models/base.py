@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +128,7 @@ class PurchaseModel(Model):
     @abstractmethod
     def process_times(
         self, alive: Theta, t: Array, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.intp], Array, dict[str, Array]]:
+    ) -> tuple[npt.NDArray[np.intp], Array, dict[str, npt.NDArray[Any]]]:
         """Simulate purchase times of alive customers, one row of ``alive`` and ``t`` each.
 
         Returns
@@ -138,7 +138,7 @@ class PurchaseModel(Model):
         time : ndarray, shape (purchases,)
             When, in (0, t], ascending within the customer.
         latent : dict of str to ndarray, shape (n,)
-            The drawn rates of each customer.
+            The drawn rates of each customer, and `alive`: whether still so after t.
         """
 
     # --- what follows from it -----------------------------------------------------------

@@ -12,7 +12,7 @@ customer is known to have survived that chance (x, or x + 1), both have one like
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, override
+from typing import Any, ClassVar, override
 
 import numpy as np
 import numpy.typing as npt
@@ -166,7 +166,7 @@ class GeometricDropout(PurchaseModel):
     @override
     def process_times(
         self, alive: Theta, t: Array, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.intp], Array, dict[str, Array]]:
+    ) -> tuple[npt.NDArray[np.intp], Array, dict[str, npt.NDArray[Any]]]:
         r, alpha, a, b = alive
         shape = np.broadcast_shapes(np.shape(t), *(np.shape(v) for v in alive))
         rate = rng.gamma(np.broadcast_to(r, shape)) / alpha
@@ -181,7 +181,8 @@ class GeometricDropout(PurchaseModel):
         customer, time = customer[order], time[order]
         rank = np.arange(len(customer)) - np.repeat(np.cumsum(unlimited) - unlimited, unlimited)
         kept = rank < last[customer]
-        return customer[kept], time[kept], {"purchase_rate": rate, "dropout_probability": p}
+        latent = {"purchase_rate": rate, "dropout_probability": p, "alive": unlimited < last}
+        return customer[kept], time[kept], latent
 
 
 def _over_dropout(

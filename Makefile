@@ -1,0 +1,133 @@
+# The verbs of this project; .ci/run calls the same ones.
+# A machine with Python 3.12 (with pip and venv) and make needs nothing else.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# Which Python makes the environment; empty means: the first suitable one found.
+PYTHON ?=
+
+# More arguments for pytest, as in: make test ARGS="-k gamma -x"
+ARGS ?=
+PYTEST_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Stamps: touched when an install has succeeded, older than their inputs when it must be redone.
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: demo test slow notebooks lint format types bench bench-core docs constraints clean help
+.DELETE_ON_ERROR:
+
+# The workers share the cores; a thread pool in each of them would only fight over them.
+test slow notebooks: export OMP_NUM_THREADS := 1
+test slow notebooks: export OPENBLAS_NUM_THREADS := 1
+test slow notebooks: export MKL_NUM_THREADS := 1
+test slow notebooks: export NUMBA_NUM_THREADS := 1
+
+demo: $(RUNTIME)  ## the main job on the sample data; writes out/
+	@echo "Running the main job on data/sample ..."
+	@$(BIN)/python -m clvpredict.demo
+
+test: $(DEV)  ## the default test suite
+	@echo "Running the tests ..."
+	@$(PYTEST) $(ARGS)
+
+slow: $(DEV)  ## the slow tests, simulation studies among them
+	@echo "Running the slow tests ..."
+	@$(PYTEST) -m slow $(ARGS)
+
+notebooks: $(DEV)  ## execute every notebook for real
+	@echo "Executing the notebooks ..."
+	@$(PYTEST) -m "" tests/test_notebooks.py $(ARGS)
+
+lint: $(DEV)  ## ruff check and format, mypy, import-linter
+	@echo "Checking style, types and layers ..."
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEV)  ## let ruff format the code and mend what it can
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+types: $(DEV)  ## mypy alone
+	@$(BIN)/mypy
+
+bench: bench-core  ## every benchmark
+
+bench-core: $(DEV)  ## speed and memory of the main job beside its peers
+	@PYTHON="$(abspath $(BIN))/python" bash benchmarks/run_core.sh
+
+docs: $(DEV)  ## build the documentation site into site/
+	@echo "Building the documentation ..."
+	@$(PIP_INSTALL) -c constraints.txt -e ".[docs]"
+	@$(BIN)/mkdocs build --strict
+
+# pip freeze writes the package itself as a path; only name==version lines are kept.
+constraints: | $(BIN)/python  ## resolve all dependencies afresh into constraints.txt
+	@echo "Resolving the newest versions in $(VENV)-resolve (a few minutes) ..."
+	@$(BIN)/python -m venv --clear $(VENV)-resolve
+	@$(VENV)-resolve/bin/python -m pip install --quiet --disable-pip-version-check \
+		".[dev,docs,lifetimes,mlflow,polars,spark]"
+	@$(VENV)-resolve/bin/python -m pip freeze --exclude clvpredict \
+		| grep -E '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' > constraints.txt
+	@rm -rf $(VENV)-resolve
+
+clean:  ## remove the environment, caches, builds and out/
+	rm -rf $(VENV) out build dist site .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find clvpredict tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + \
+		2>/dev/null || true
+
+help:  ## this list
+	@echo "make VERB, where VERB is one of"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='|' read -r verb text; do printf '  %-12s %s\n' "$$verb" "$$text"; done
+
+# ---- the environment -----------------------------------------------------------------------------
+
+# Prints the path of a suitable Python, or "!" and what to do. On Debian `import venv` succeeds
+# even where the module cannot work, for want of ensurepip; so both are tried.
+FIND_PYTHON = \
+	for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.12 python3.13 python3.14); do \
+		path=$$(command -v "$$candidate") || continue; \
+		version=$$("$$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+			|| continue; \
+		if ! "$$path" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then \
+			old="$${old:-found $$version at $$path}"; \
+		elif ! "$$path" -c 'import ensurepip, venv' 2>/dev/null; then \
+			lame="$${lame:-$$path (Python $$version)}"; package="python$$version-venv"; \
+		else \
+			echo "$$path"; exit; \
+		fi; \
+	done; \
+	if [ "$$lame" ]; then \
+		echo "! clvpredict needs the Python modules venv and ensurepip, and $$lame lacks them." \
+			"Install them (Debian, Ubuntu: apt install $$package), $(OR_ANOTHER_PYTHON)"; \
+	else \
+		echo "! clvpredict needs Python 3.12 or newer;" \
+			"$${old:-found none$(if $(PYTHON), at $(PYTHON))}. Install it, $(OR_ANOTHER_PYTHON)"; \
+	fi
+OR_ANOTHER_PYTHON = or: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)
+
+# $(error) rather than a failing command: it ends make with that one line and no other.
+$(BIN)/python:
+	$(eval found := $(shell $(FIND_PYTHON)))
+	$(if $(filter !,$(firstword $(found))),$(error $(wordlist 2,99,$(found))))
+	@echo "Making a virtual environment in $(VENV) with $(found) ..."
+	@"$(found)" -m venv --clear $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing clvpredict and its dependencies as pinned in constraints.txt (a minute or two) ..."
+	@$(PIP_INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing clvpredict and its development tools as pinned in constraints.txt (a minute or two) ..."
+	@$(PIP_INSTALL) -c constraints.txt -e ".[dev]"
+	@touch $(RUNTIME) $@

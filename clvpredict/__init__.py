@@ -1,0 +1,57 @@
+"""What each customer is worth, and how sure we are.
+
+Transactions -> RFM summary -> purchase and spend models -> P(alive), expected purchases, CLV.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clvpredict.datasets import load_cdnow
+    from clvpredict.estimators import BGNBD, MBGNBD, CLVModel, GammaGamma
+    from clvpredict.rfm import convert_unit
+    from clvpredict.store import load_model, save_model, write_table
+    from clvpredict.transactions import calibration_holdout, rfm_summary
+
+__version__ = "0.1.0"
+
+# Names load their module when first used, so that `import clvpredict` is light.
+_HOMES = {
+    "BGNBD": "estimators",
+    "MBGNBD": "estimators",
+    "GammaGamma": "estimators",
+    "CLVModel": "estimators",
+    "calibration_holdout": "transactions",
+    "convert_unit": "rfm",
+    "load_cdnow": "datasets",
+    "load_model": "store",
+    "rfm_summary": "transactions",
+    "save_model": "store",
+    "write_table": "store",
+}
+
+__all__ = [
+    "BGNBD",
+    "MBGNBD",
+    "CLVModel",
+    "GammaGamma",
+    "calibration_holdout",
+    "convert_unit",
+    "load_cdnow",
+    "load_model",
+    "rfm_summary",
+    "save_model",
+    "write_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"clvpredict.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'clvpredict' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,319 @@
+"""Purchase models as users hold them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict import predict as pr
+from clvpredict.errors import DropoutWarning, OptionError, notify
+from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
+from clvpredict.inference.checks import check_purchases
+from clvpredict.models.base import PurchaseModel, SpendModel, Theta
+from clvpredict.models.registry import PURCHASE_MODELS
+from clvpredict.options import TimeUnit, horizon_periods
+from clvpredict.rfm import (
+    RFM_COLUMNS,
+    Array,
+    Compressed,
+    check_repeat_frequency,
+    check_rfm,
+    check_unit,
+    compress_histories,
+    customer_ids,
+)
+from clvpredict.simulate import SimulatedBase, simulate_base
+from clvpredict.value import Discount
+
+PURCHASE_COLUMNS = ("frequency", "recency", "T")
+#: The summary of a customer acquired today.
+NEW_RFM = pd.DataFrame([dict.fromkeys(RFM_COLUMNS[1:], 0.0)])
+# Above this share of customers that a model calls alive for certain, say so.
+_MANY_CERTAIN = 0.2
+
+
+class PurchaseEstimator(Estimator):
+    """A fitted purchase model answers the questions below for any customers."""
+
+    _model: ClassVar[PurchaseModel]
+
+    def _data(self, rfm: pd.DataFrame) -> Compressed:
+        columns = _purchase_arrays(rfm)
+        check_purchases(columns["frequency"], columns["T"])
+        return compress_histories(*(columns[c] for c in PURCHASE_COLUMNS))[0]
+
+    def _customers(self, rfm: pd.DataFrame) -> pr.Customers:
+        _ = self.result_  # not fitted? say that before anything about the data
+        columns = _purchase_arrays(rfm)
+        check_unit(rfm, self.time_unit_)
+        return pr.Customers.of(*(columns[c] for c in PURCHASE_COLUMNS))
+
+    def _periods(self, horizon: Horizon) -> float:
+        return np.inf if horizon is None else horizon_periods(horizon, self.time_unit_)
+
+    def p_alive(self, rfm: pd.DataFrame, at: float | str | timedelta = 0) -> pd.Series:
+        """P(alive) at ``at`` after the end of observation.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers, in the model's time unit; they need not have been in the fit.
+        at : float, str or timedelta
+            How long after T, in the model's unit or such as ``"13W"``.
+
+        Returns
+        -------
+        Series
+            With the index of ``rfm``.
+        """
+        who, t = self._customers(rfm), self._periods(at)
+        theta = self.result_.theta
+        value = pr.p_alive_at(self._model, theta, who, t)
+        return pd.Series(value, index=rfm.index, name="p_alive")
+
+    def p_purchase(self, rfm: pd.DataFrame, horizon: Horizon) -> pd.Series:
+        """P(at least one purchase within ``horizon`` after T); index of ``rfm``."""
+        who, t = self._customers(rfm), self._periods(horizon)
+        value = pr.p_purchase(self._model, self.result_.theta, who, t)
+        return pd.Series(value, index=rfm.index, name="p_purchase")
+
+    def expected_purchases(self, rfm: pd.DataFrame, horizon: Horizon) -> pd.Series:
+        """E[purchases within ``horizon`` after T | history]; index of ``rfm``.
+
+        ``horizon=None`` gives the limit, inf where it diverges.
+        """
+        who, t = self._customers(rfm), self._periods(horizon)
+        value = pr.expected_purchases(self._model, self.result_.theta, who, t)
+        return pd.Series(value, index=rfm.index, name="expected_purchases")
+
+    def expected_purchases_new(self, horizon: Horizon) -> float:
+        """E[repeat purchases within ``horizon`` of the first] of a customer not yet known."""
+        t = self._periods(horizon)
+        return float(pr.expected_purchases(self._model, self.result_.theta, _new(), t)[0])
+
+    def dert(self, rfm: pd.DataFrame, discount_rate: float) -> pd.Series:
+        """Discounted expected residual transactions; index of ``rfm``.
+
+        Parameters
+        ----------
+        discount_rate : float
+            Annual and effective; continuous discounting.
+
+        Raises
+        ------
+        InfiniteValueError
+            If it diverges (only at rate 0).
+        """
+        who = self._customers(rfm)
+        delta = Discount(discount_rate, "continuous").delta(self.time_unit_)
+        value = pr.dert(self._model, self.result_.theta, who, delta)
+        return pd.Series(value, index=rfm.index, name="dert")
+
+    def pmf(self, n: npt.ArrayLike, horizon: Horizon) -> pd.Series:
+        """P(a new customer makes n repeat purchases within ``horizon`` of the first); by n."""
+        counts = _counts(n)
+        t = _finite(self._periods(horizon))
+        value = pr.pmf_future(self._model, self.result_.theta, _new(), t, counts)[0]
+        return pd.Series(value, index=pd.Index(counts, name="n"), name="pmf")
+
+    def pmf_future(self, rfm: pd.DataFrame, n: npt.ArrayLike, horizon: Horizon) -> pd.DataFrame:
+        """P(n purchases within ``horizon`` after T | history).
+
+        Returns
+        -------
+        DataFrame
+            Index of ``rfm``, a column per n.
+        """
+        counts = _counts(n)
+        who, t = self._customers(rfm), _finite(self._periods(horizon))
+        value = pr.pmf_future(self._model, self.result_.theta, who, t, counts)
+        return pd.DataFrame(value, index=rfm.index, columns=pd.Index(counts, name="n"))
+
+    def predict(
+        self, rfm: pd.DataFrame, *, horizon: Horizon, add_new: bool = False
+    ) -> pd.DataFrame:
+        """Predict purchases per customer.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers, in the model's time unit; they need not have been in the fit.
+        horizon : float, str, timedelta or None
+            In the model's unit, or such as ``"39W"``, ``"12M"``; None is for ever.
+        add_new : bool
+            Append a customer acquired today, with a missing `customer_id`.
+
+        Returns
+        -------
+        DataFrame
+            `customer_id, frequency, recency, T, p_alive, churn_probability, p_purchase,
+            expected_purchases`, in the order of ``rfm``; ``attrs["clvpredict"]`` says how.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> table = clv.MBGNBD().fit(rfm).predict(rfm, horizon="52W")
+        >>> table.shape
+        (2357, 8)
+        """
+        t = self._periods(horizon)
+        out = self._frame(rfm, self._customers(rfm), t)
+        if add_new:
+            out = append_new(out, self._frame(NEW_RFM, self._customers(NEW_RFM), t))
+        out.attrs[PREDICTIONS_KEY] = self._metadata(t)
+        return out
+
+    def _frame(self, rfm: pd.DataFrame, who: pr.Customers, t: float) -> pd.DataFrame:
+        model, theta = self._model, self.result_.theta
+        alive = pr.p_alive(model, theta, who)
+        if rfm is not NEW_RFM:
+            self._notice_certain(rfm, alive)
+        history = rfm[list(PURCHASE_COLUMNS)].reset_index(drop=True)
+        out = pd.DataFrame(history).assign(
+            p_alive=alive,
+            churn_probability=1.0 - alive,
+            p_purchase=pr.p_purchase(model, theta, who, t),
+            expected_purchases=pr.expected_purchases(model, theta, who, t),
+        )
+        out.insert(0, "customer_id", customer_ids(rfm).reset_index(drop=True))
+        out.attrs = {}
+        return out
+
+    def _notice_certain(self, rfm: pd.DataFrame, alive: Array) -> None:
+        certain = float(np.mean((rfm["frequency"] == 0) & (alive == 1.0)))
+        if certain > _MANY_CERTAIN:
+            notify(
+                f"{self._model.title} gives P(alive) = 1 to every customer without a repeat "
+                f"purchase: {certain:.0%} of these customers. Use p_purchase as churn score, or "
+                "fit MBGNBD(), in which they can have left.",
+                DropoutWarning,
+            )
+
+    def _metadata(self, t: float) -> dict[str, Any]:
+        return {
+            "purchase_model": self._model.name,
+            "parameters": self.params_,
+            "time_unit": None if self.time_unit_ is None else self.time_unit_.code,
+            "horizon": None if np.isinf(t) else t,
+            "data": self.data_,
+        }
+
+    def simulate(
+        self, n: int, T: npt.ArrayLike, seed: int, *, observation_end: str = "2025-01-01"
+    ) -> SimulatedBase:
+        """Simulate a customer base: transactions, RFM summary and the truth behind them.
+
+        Parameters
+        ----------
+        n : int
+            Customers.
+        T : float or array of shape (n,)
+            How long each is observed after the first purchase, in the model's unit (days where
+            the model does not know it).
+        seed : int
+            Equal seeds give equal bases.
+        observation_end : str
+            Date at which T ends.
+
+        Returns
+        -------
+        SimulatedBase
+            `transactions`, `rfm`, `latent`.
+        """
+        return simulate_from(self, None, n, T, seed, observation_end)
+
+
+class BGNBD(PurchaseEstimator):
+    """BG/NBD: purchases at a constant rate, dropout after any repeat purchase.
+
+    Parameters r, alpha, a, b: purchase rates over customers are Gamma(r, alpha), dropout
+    probabilities Beta(a, b). It calls every customer without a repeat purchase alive.
+
+    References
+    ----------
+    Fader, Hardie & Lee (2005), "Counting your customers" the easy way: an alternative to the
+    Pareto/NBD model. Marketing Science 24(2), 275-284.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> clv.BGNBD().fit(rfm)
+    <BGNBD: r=0.24259, alpha=4.4136, a=0.79292, b=2.4259, time in weeks>
+    """
+
+    _model = PURCHASE_MODELS["bg/nbd"]
+
+
+class MBGNBD(PurchaseEstimator):
+    """MBG/NBD: as BG/NBD, and dropout can follow the first purchase too.
+
+    References
+    ----------
+    Batislam, Denizel & Filiztekin (2007), Empirical validation and comparison of models for
+    customer base analysis. IJRM 24(3), 201-209.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> clv.MBGNBD().fit(rfm)
+    <MBGNBD: r=0.52484, alpha=6.1831, a=0.89136, b=1.614, time in weeks>
+    """
+
+    _model = PURCHASE_MODELS["mbg/nbd"]
+
+
+def simulate_from(
+    purchases: PurchaseEstimator,
+    spend: tuple[SpendModel, Theta] | None,
+    n: int,
+    T: npt.ArrayLike,
+    seed: int,
+    observation_end: str,
+) -> SimulatedBase:
+    """Simulate from fitted models; days where the unit is not known."""
+    return simulate_base(
+        (purchases._model, purchases.result_.theta),
+        spend,
+        n,
+        T,
+        seed,
+        purchases.time_unit_ or TimeUnit.parse("D"),
+        observation_end,
+    )
+
+
+def append_new(out: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Append the predictions of a new customer, whose id is missing."""
+    out = out.assign(customer_id=out["customer_id"].convert_dtypes())
+    return pd.concat([out, new.drop(columns="customer_id")], ignore_index=True)
+
+
+def _purchase_arrays(rfm: pd.DataFrame) -> dict[str, Array]:
+    columns = check_rfm(rfm, PURCHASE_COLUMNS)
+    check_repeat_frequency(rfm)
+    return columns
+
+
+def _new() -> pr.Customers:
+    zero = np.zeros(1)
+    return pr.Customers.of(zero, zero, zero)
+
+
+def _counts(n: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    counts = np.atleast_1d(np.asarray(n))
+    if counts.ndim != 1 or (counts != np.floor(counts)).any() or (counts < 0).any():
+        raise OptionError("n must be whole numbers >= 0, e.g. n=range(10).")
+    return counts.astype(np.int64)
+
+
+def _finite(t: float) -> float:
+    if np.isinf(t):
+        raise OptionError("the distribution of purchases needs a finite horizon, e.g. '52W'.")
+    return t

@@ -1,0 +1,190 @@
+"""Purchases and spend into money: discounting conventions, margins, CLV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clvpredict.errors import InfiniteValueError, OptionError, UnitError, did_you_mean
+from clvpredict.models.base import PurchaseModel, Theta
+from clvpredict.options import DAYS_PER_YEAR, Discounting, TimeUnit, choose, continuous_rate
+from clvpredict.predict import (
+    Customers,
+    discounted_purchases,
+    expected_purchases,
+    stepwise_purchases,
+)
+from clvpredict.rfm import Array, require_column
+
+Margin = float | str | Mapping[Any, float]
+
+# lifetimes.utils._customer_lifetime_value: its month is 30 days, or 4.345 weeks.
+_LIFETIMES_MONTH = {"h": 30.0 * 24, "D": 30.0, "W": 4.345, "M": 1.0}
+
+
+@dataclass(frozen=True)
+class Discount:
+    """How later money is worth less.
+
+    Parameters
+    ----------
+    rate : float
+        Annual effective rate; 0.1 means that 1.10 a year from now is worth 1 today.
+    convention : {"continuous", "monthly", "none", "lifetimes"}
+        ``"continuous"``: every purchase is discounted from its own moment, e^(−δu) with
+        δ = ln(1 + rate) per 365.25 days. ``"monthly"``: all purchases of a month (365.25/12
+        days) at its end. ``"lifetimes"``: the same with that package's months (30 days, or
+        4.345 weeks) and (1 + rate)^(1/12) per month, to reproduce its
+        ``customer_lifetime_value``. ``"none"``: not at all.
+    """
+
+    rate: float
+    convention: Discounting
+
+    def __post_init__(self) -> None:
+        choose("discounting", self.convention, Discounting)
+        continuous_rate(self.rate, TimeUnit.parse("Y"))  # refuses what is not a rate
+
+    def delta(self, unit: TimeUnit | None) -> float:
+        """The continuous rate per time unit; 0 where nothing is discounted."""
+        if self.convention == "none" or self.rate == 0:
+            return 0.0
+        return continuous_rate(self.rate, known_unit(unit, "discounting"))
+
+
+def known_unit(unit: TimeUnit | None, purpose: str) -> TimeUnit:
+    """Return the unit.
+
+    Raises
+    ------
+    UnitError
+        If it is not known, with what to type.
+    """
+    if unit is None:
+        raise UnitError(
+            f"{purpose} needs the time unit of the data, which plain data frames do not say. "
+            "Fit with fit(rfm, time_unit='W') (or 'D', 'M', ...), or make the summary with "
+            "clvpredict.rfm_summary."
+        )
+    return unit
+
+
+def discounted_total(
+    model: PurchaseModel,
+    theta: Theta,
+    who: Customers,
+    horizon: float,
+    unit: TimeUnit | None,
+    discount: Discount,
+) -> Array:
+    """Discounted expected purchases within the horizon, shape (n,).
+
+    Parameters
+    ----------
+    horizon : float
+        In the model's unit; inf for the residual lifetime.
+    """
+    if discount.convention in ("monthly", "lifetimes"):
+        if np.isinf(horizon):
+            raise OptionError(
+                f"discounting={discount.convention!r} needs a finite horizon; for horizon=None "
+                "use discounting='continuous'."
+            )
+        ends, factors = _month_ends(horizon, known_unit(unit, "monthly discounting"), discount)
+        return stepwise_purchases(model, theta, who, ends, factors)
+    delta = discount.delta(unit)
+    if delta == 0 and np.isfinite(horizon):
+        return expected_purchases(model, theta, who, horizon)
+    return discounted_purchases(model, theta, who, horizon, delta)
+
+
+def _month_ends(horizon: float, unit: TimeUnit, discount: Discount) -> tuple[Array, Array]:
+    if discount.convention == "lifetimes":
+        if unit.code not in _LIFETIMES_MONTH:
+            raise OptionError(
+                f"discounting='lifetimes' knows the time units {', '.join(_LIFETIMES_MONTH)}; "
+                f"the model is in {unit.label}."
+            )
+        # Its horizon is counted in calendar months, which it then makes 30 days long.
+        months = round(horizon * unit.days / (DAYS_PER_YEAR / 12))
+        if months < 1:
+            raise OptionError(
+                "discounting='lifetimes' needs a horizon of a month or more, e.g. '12M'."
+            )
+        ends = np.arange(1.0, months + 1) * _LIFETIMES_MONTH[unit.code]
+        return ends, np.exp(-np.log1p(discount.rate) * np.arange(1.0, months + 1) / 12.0)
+    month = DAYS_PER_YEAR / 12 / unit.days
+    whole = int(np.floor(horizon / month + 1e-9))
+    ends = np.arange(1.0, whole + 1) * month
+    if whole == 0 or horizon - ends[-1] > 1e-9 * horizon:
+        ends = np.append(ends, horizon)
+    return ends, np.exp(-np.log1p(discount.rate) * ends * unit.days / DAYS_PER_YEAR)
+
+
+def margins(margin: Margin, rfm: pd.DataFrame, segment: str | None) -> Array | float:
+    """Resolve the margin per customer.
+
+    Parameters
+    ----------
+    margin : float, str or mapping
+        A share of the value (0.3), the name of a column of shares, or a mapping from
+        segment to share (then ``segment`` names the column of segments).
+
+    Raises
+    ------
+    OptionError
+        If a column or segment is missing, or a margin is not a finite number.
+    """
+    if isinstance(margin, str):
+        values = pd.to_numeric(require_column(rfm, margin, "margin"), errors="coerce")
+    elif isinstance(margin, Mapping):
+        if segment is None:
+            raise OptionError(
+                "margin is a mapping by segment, so segment='column' must name the column of "
+                "segments in the summary."
+            )
+        labels = require_column(rfm, segment, "segment")
+        unknown = labels[~labels.isin(list(margin))]
+        if len(unknown):
+            names = ", ".join(map(repr, unknown.drop_duplicates().tolist()[:5]))
+            hint = did_you_mean(unknown.iloc[0], map(str, margin))
+            raise OptionError(
+                f"margin has no entry for {len(unknown):,} customers of segment {names}; it has "
+                f"{', '.join(map(repr, margin))}.{hint}"
+            )
+        values = labels.map(margin)
+    else:
+        if not np.isfinite(margin):
+            raise OptionError(f"margin={margin!r} must be a finite share, e.g. 0.3.")
+        return float(margin)
+    array = values.to_numpy(np.float64, na_value=np.nan)
+    if not np.isfinite(array).all():
+        raise OptionError(
+            f"margin is missing or not a number for {int((~np.isfinite(array)).sum()):,} customers."
+        )
+    return array
+
+
+def spend_or_fallback(spend: Array, fallback: float | None, title: str) -> Array:
+    """Fill in the mean spend where it does not exist.
+
+    Raises
+    ------
+    InfiniteValueError
+        If there are such customers and no fallback is given.
+    """
+    missing = np.isnan(spend)
+    if not missing.any():
+        return spend
+    if fallback is None:
+        raise InfiniteValueError(
+            f"{title}: with q <= 1 the mean spend of a customer without (enough) purchases does "
+            f"not exist (it concerns {int(missing.sum()):,} customers): spend is too heavy-tailed. "
+            "Trim outlying amounts and fit again, or give the value to use for them: "
+            "predict(..., fallback_spend=transactions['amount'].median())."
+        )
+    return np.where(missing, fallback, spend)
