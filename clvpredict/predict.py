@@ -147,17 +147,14 @@ def stepwise_purchases(
     model: PurchaseModel, theta: Theta, who: Customers, ends: Array, factors: Array
 ) -> Array:
     """Σ factor_i · E[purchases in (end_{i−1}, end_i]], shape (n,): discounting at period ends."""
-
-    def total(alive: Theta) -> Array:
-        value = np.zeros(len(who.pair_x))
-        before = np.zeros(len(who.pair_x))
-        for end, factor in zip(ends, factors, strict=True):
-            now = model.process_mean(alive, np.asarray(end))
-            value += factor * (now - before)
-            before = now
-        return value
-
-    return if_alive(model, theta, who, total)
+    # Summed by parts: each period's purchases are a difference of two expectations.
+    weights = factors - np.append(factors[1:], 0.0)
+    return if_alive(
+        model,
+        theta,
+        who,
+        lambda alive: model.process_mean_sum(alive, ends[:, None], weights[:, None]),
+    )
 
 
 def _say(model: PurchaseModel, theta: Theta) -> str:

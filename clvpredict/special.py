@@ -16,6 +16,8 @@ Array = npt.NDArray[np.float64]
 
 # Above this the difference of two log-gammas loses digits and Stirling's series has them all.
 _STIRLING_FROM = 100.0
+# Tails are cut where they have fallen by e^-36.
+_TAIL = 36.0
 # Elements per block of quadrature nodes: a few MB, so that it stays in cache.
 _BLOCK = 1 << 17
 
@@ -83,8 +85,8 @@ class BetaBlock:
     rows: npt.NDArray[np.intp]
     p: Array
     _weight: Array
-    _share: tuple[Array, Array]
-    _pull: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+    _left: Array
+    _right: Array
 
     def mean(self, values: Array, at_zero: Array, at_one: Array) -> Array:
         """Compute E[f(p)].
@@ -100,21 +102,20 @@ class BetaBlock:
         -------
         ndarray, shape (n,)
         """
-        # Where a or b is small, the mass at that end is integrated exactly and only the
-        # difference from the end value is left to the nodes.
-        left = np.where(self._pull[0], at_zero, 0.0)
-        right = np.where(self._pull[1], at_one, 0.0)
-        line = left[:, None] * (1.0 - self.p) + right[:, None] * self.p
-        exact = left * self._share[0] + right * self._share[1]
-        return np.asarray(exact + np.einsum("ij,ij->i", self._weight, values - line))
+        nodes = np.einsum("ij,ij->i", self._weight, values)
+        return np.asarray(nodes + self._left * at_zero + self._right * at_one)
 
 
 def beta_blocks(a: Array, b: Array, reach: Array) -> Iterator[BetaBlock]:
     """Give quadrature nodes for expectations E[f(p)], p ~ Beta(a, b), row by row.
 
-    The trapezoidal rule in u = ln(p / (1 − p)): for functions such as (1 + p z)^−r, which are
-    singular only at real p < 0, the integrand is analytic for |Im u| < π, so the rule
-    converges exponentially; there is no cancellation and no singular parameter value.
+    The trapezoidal rule in u = ln(p / (1 − p)): for decreasing functions such as (1 + p z)^−r,
+    which are singular only at real p < 0, the integrand is analytic for |Im u| < π, so the
+    rule converges exponentially; there is no cancellation and no singular parameter value.
+
+    To shorten the tails, the line from f(0) to f(1) is integrated exactly and only the
+    difference to it is left to the nodes: the f(1) part always (f >= f(1), so nothing cancels),
+    the f(0) part where f does not fall so far that digits would be lost.
 
     Parameters
     ----------
@@ -129,14 +130,14 @@ def beta_blocks(a: Array, b: Array, reach: Array) -> Iterator[BetaBlock]:
         Blocks that together cover all rows, each row once. Nodes of a row depend on that row
         alone.
     """
-    pull_left, pull_right = a < 0.25, b < 0.25
-    a_tail, b_tail = a + pull_left, b + pull_right
-    low = np.log(a_tail) - np.log(a + b + reach) - 36.0 / a_tail - 2.0
-    high = np.log(a_tail / b_tail) + 36.0 / b_tail + 5.0
-    step = 0.28 * np.minimum(1.0, 1.7 * np.sqrt(1.0 / a_tail + 1.0 / (b_tail + reach)))
+    pull = a * np.log1p(reach / (a + b)) < 4.0
+    a_tail, b_tail = a + pull, b + 1.0
+    low = np.log(a_tail) - np.log(a + b + reach) - _TAIL / a_tail - 2.0
+    high = np.log((a_tail + _TAIL) / b_tail) + _TAIL / b_tail + 1.0
+    step = 0.29 * np.minimum(1.0, 1.6 * np.sqrt(1.0 / a_tail + 1.0 / (b_tail + reach)))
     count = np.clip(np.ceil((high - low) / step), 32, 1 << 15)
     # A few sizes only, so that rows can share a block.
-    count = np.exp2(np.ceil(np.log2(count) * 4.0) / 4.0).round().astype(np.intp)
+    count = np.exp2(np.ceil(np.log2(count) * 8.0) / 8.0).round().astype(np.intp)
     log_norm = sc.betaln(a, b)
     for size in np.unique(count):
         same = np.flatnonzero(count == size)
@@ -146,16 +147,14 @@ def beta_blocks(a: Array, b: Array, reach: Array) -> Iterator[BetaBlock]:
             width = (high[rows] - low[rows])[:, None]
             u = low[rows][:, None] + width * unit
             log_1p = np.logaddexp(0.0, u)
-            density = a[rows][:, None] * u - (a + b)[rows][:, None] * log_1p
-            weight = np.exp(density - log_norm[rows][:, None]) * (width / (size - 1.0))
             total = (a + b)[rows]
-            yield BetaBlock(
-                rows,
-                np.exp(u - log_1p),
-                weight,
-                (b[rows] / total, a[rows] / total),
-                (pull_left[rows], pull_right[rows]),
-            )
+            density = a[rows][:, None] * u - total[:, None] * log_1p
+            weight = np.exp(density - log_norm[rows][:, None]) * (width / (size - 1.0))
+            p = np.exp(u - log_1p)
+            mass_p = np.einsum("ij,ij->i", weight, p)
+            mass_q = np.einsum("ij,ij->i", weight, np.exp(-log_1p))
+            left = np.where(pull[rows], b[rows] / total - mass_q, 0.0)
+            yield BetaBlock(rows, p, weight, left, a[rows] / total - mass_p)
 
 
 def gauss_legendre(nodes: int) -> tuple[Array, Array]:

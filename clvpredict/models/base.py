@@ -143,6 +143,17 @@ class PurchaseModel(Model):
 
     # --- what follows from it -----------------------------------------------------------
 
+    def process_mean_sum(self, alive: Theta, times: Array, weights: Array) -> Array:
+        """Σ_k weights_k · E[purchases in (0, times_k]], shape (n,).
+
+        Parameters
+        ----------
+        times, weights : ndarray, shape (k, 1) or (k, n)
+            A subclass may share work between the times.
+        """
+        pairs = zip(times, weights, strict=True)
+        return np.sum([w * self.process_mean(alive, t) for t, w in pairs], axis=0)
+
     def process_discounted(self, alive: Theta, t: Array, delta: float) -> Array:
         """E[∫₀ᵗ e^(−δu) dX(u)] of an alive customer: discounted expected purchases.
 
@@ -154,17 +165,13 @@ class PurchaseModel(Model):
         scale = self.time_scale(alive)
         span = np.log1p(t / scale)
         panels = max(1, int(np.ceil(max(np.max(span) / 1.5, delta * np.max(t) / 8.0))))
-        nodes, weights = gauss_legendre(16)
-        total = np.exp(-delta * t) * self.process_mean(alive, t)
-        for panel in range(panels):
-            for node, weight in zip(nodes, weights, strict=True):
-                v = span * ((panel + node) / panels)
-                u = scale * np.expm1(v)
-                jacobian = span / panels * (scale + u)
-                total = total + delta * weight * jacobian * np.exp(-delta * u) * self.process_mean(
-                    alive, u
-                )
-        return total
+        nodes, weights = gauss_legendre(12)
+        node = ((np.arange(panels)[:, None] + nodes) / panels).reshape(-1, 1)
+        u = scale * np.expm1(span * node)
+        weight = np.tile(weights, panels)[:, None] / panels * span * (scale + u)
+        times = np.vstack([np.broadcast_to(t, u.shape[1:]), u])
+        by_parts = np.vstack([np.ones_like(u[:1]), delta * weight])
+        return self.process_mean_sum(alive, times, np.exp(-delta * times) * by_parts)
 
     def process_dert(self, alive: Theta, delta: float) -> Array:
         """E[∫₀^∞ e^(−δu) dX(u)] of an alive customer, δ > 0.
@@ -174,13 +181,10 @@ class PurchaseModel(Model):
         scale = np.max(self.time_scale(alive))
         low = np.log(min(1.0 / delta, scale)) - 36.0
         high = np.log(40.0 / delta)
-        u = np.exp(np.linspace(low, high, int((high - low) / 0.28) + 1))
-        step = np.log(u[1] / u[0])
-        total = np.zeros(np.broadcast_shapes(*(np.shape(v) for v in alive)))
-        for point in u:
-            mean = self.process_mean(alive, np.asarray(point))
-            total = total + delta * step * point * np.exp(-delta * point) * mean
-        return total
+        v = np.linspace(low, high, int((high - low) / 0.28) + 1)
+        u = np.exp(v)[:, None]
+        weight = delta * (v[1] - v[0]) * u * np.exp(-delta * u)
+        return self.process_mean_sum(alive, u, weight)
 
     @abstractmethod
     def time_scale(self, alive: Theta) -> Array:

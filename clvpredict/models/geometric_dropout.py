@@ -20,7 +20,7 @@ from scipy import special as sc
 
 from clvpredict.models.base import Parameter, PurchaseModel, Theta
 from clvpredict.rfm import Array, Compressed, Histories
-from clvpredict.special import BetaBlock, beta_blocks, digamma_rising, log_rising
+from clvpredict.special import beta_blocks, digamma_rising, log_rising
 
 
 class GeometricDropout(PurchaseModel):
@@ -114,12 +114,14 @@ class GeometricDropout(PurchaseModel):
     @override
     def process_mean(self, alive: Theta, t: Array) -> Array:
         """E over p of (1 − (1 + p t/α)^−r) / p."""
-        r, alpha, _, _ = alive
+        return self.process_mean_sum(alive, np.asarray(t)[None], np.ones((1, 1)))
 
+    @override
+    def process_mean_sum(self, alive: Theta, times: Array, weights: Array) -> Array:
         def mean(p: Array, z: Array, r: Array) -> Array:
             return np.asarray(-np.expm1(-r * np.log1p(p * z)) / p)
 
-        return _over_dropout(alive, mean, t, r * t / alpha)
+        return _over_dropout(alive, mean, lambda z, r: r * z, times, weights)
 
     @override
     def process_survival(self, alive: Theta, t: Array) -> Array:
@@ -128,7 +130,8 @@ class GeometricDropout(PurchaseModel):
         def survival(p: Array, z: Array, r: Array) -> Array:
             return np.asarray(np.exp(-r * np.log1p(p * z)))
 
-        return _over_dropout(alive, survival, t, np.ones(()))
+        one = np.ones((1, 1))
+        return _over_dropout(alive, survival, lambda z, r: np.ones(()), np.asarray(t)[None], one)
 
     @override
     def process_limit(self, alive: Theta) -> Array:
@@ -186,18 +189,23 @@ class GeometricDropout(PurchaseModel):
 
 
 def _over_dropout(
-    alive: Theta, f: Callable[[Array, Array, Array], Array], t: Array, at_zero: Array
+    alive: Theta,
+    f: Callable[[Array, Array, Array], Array],
+    at_zero: Callable[[Array, Array], Array],
+    times: Array,
+    weights: Array,
 ) -> Array:
-    """E over p ~ Beta(a, b) of f(p, t/α, r), given f(0, ·, ·)."""
-    r, alpha, a, b = alive
-    r, z, a, b, at_zero = (np.array(v) for v in np.broadcast_arrays(r, t / alpha, a, b, at_zero))
-    shape = r.shape
-    r, z, a, b, at_zero = (v.reshape(-1) for v in (r, z, a, b, at_zero))
-    at_one = f(np.ones(1), z, r)
-    out = np.empty(len(r))
-    block: BetaBlock
-    for block in beta_blocks(a, b, (1.0 + r) * (1.0 + z)):
+    """Σ_k weights_k E over p ~ Beta(a, b) of f(p, times_k/α, r), given f(0, z, r); shape (n,)."""
+    r, alpha, a, b = (v.ravel() for v in np.broadcast_arrays(*alive, times[0])[:4])
+    shape = np.broadcast_shapes(*(np.shape(v) for v in alive), times.shape[1:])
+    z = np.broadcast_to(times.reshape(len(times), -1) / alpha, (len(times), len(r)))
+    weights = np.broadcast_to(weights.reshape(len(times), -1), z.shape)
+    out = np.zeros(len(r))
+    for block in beta_blocks(a, b, (1.0 + r) * (1.0 + z.max(axis=0))):
         i = block.rows
-        values = f(block.p, z[i][:, None], r[i][:, None])
-        out[i] = block.mean(values, at_zero[i], at_one[i])
+        r_i = r[i][:, None]
+        for z_k, weight in zip(z[:, i], weights[:, i], strict=True):
+            values = f(block.p, z_k[:, None], r_i)
+            ends = at_zero(z_k, r[i]), f(np.ones(1), z_k, r[i])
+            out[i] += weight * block.mean(values, *ends)
     return out.reshape(shape)

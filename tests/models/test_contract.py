@@ -1,0 +1,251 @@
+"""What every purchase model must satisfy; a new model of the registry inherits all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, SpendModel, Theta
+from clvpredict.models.registry import PURCHASE_MODELS, SPEND_MODELS, model_by_name
+from clvpredict.rfm import Array, Compressed, Histories, SpendHistories
+
+HISTORIES = Histories.of(
+    [0, 0, 1, 1, 2, 3, 7, 26, 40, 150],
+    [0, 0, 0.1, 38.0, 30.43, 5.0, 39.0, 30.0, 51.9, 40.0],
+    [0, 39, 39, 38.0, 38.86, 52.0, 39.0, 31.0, 52.0, 104.0],
+)
+SPEND = SpendHistories(
+    np.ones(6), x=np.array([1.0, 2, 3, 7, 30, 200]), m=np.array([0.01, 15, 30, 200, 42, 35.0])
+)
+POINTS: dict[str, list[tuple[float, ...]]] = {
+    "bg/nbd": [(0.24, 4.41, 0.79, 2.43), (2.0, 30.0, 0.05, 0.4), (0.6, 0.3, 3.0, 20.0)],
+    "mbg/nbd": [(0.52, 6.18, 0.89, 1.61), (2.0, 30.0, 0.05, 0.4), (0.6, 0.3, 3.0, 20.0)],
+    "gamma-gamma": [(6.25, 3.74, 15.44), (0.4, 0.8, 100.0), (60.0, 30.0, 2.0)],
+}
+CASES = [(model, point) for model in PURCHASE_MODELS.values() for point in POINTS[model.name]]
+ALL_CASES = CASES + [(m, point) for m in SPEND_MODELS.values() for point in POINTS[m.name]]
+
+
+def name(value: object) -> str:
+    return value.name if isinstance(value, Model) else ""
+
+
+def as_theta(point: tuple[float, ...]) -> Theta:
+    return tuple(np.asarray(v) for v in point)
+
+
+def data_for(model: Model) -> Compressed:
+    return SPEND if isinstance(model, SpendModel) else HISTORIES
+
+
+def test_every_model_has_points_here() -> None:
+    assert set(POINTS) == {*PURCHASE_MODELS, *SPEND_MODELS}
+    for model in (*PURCHASE_MODELS.values(), *SPEND_MODELS.values()):
+        assert model_by_name(model.name) is model
+        assert model.title
+        assert model.citation
+        assert all(p.meaning for p in model.parameters)
+
+
+@pytest.mark.parametrize(("model", "point"), ALL_CASES, ids=name)
+def test_gradient_is_the_derivative(model: Model, point: tuple[float, ...]) -> None:
+    data = data_for(model)
+    gradient = model.log_likelihood_and_gradient(as_theta(point), data)[1]
+    assert gradient.shape == (len(point), len(data))
+    for k, value in enumerate(point):
+        step = 1e-5 * value
+        ends = []
+        for sign in (2, 1, -1, -2):
+            moved = list(point)
+            moved[k] = value + sign * step
+            ends.append(model.log_likelihood(as_theta(tuple(moved)), data))
+        numeric = (-ends[0] + 8 * ends[1] - 8 * ends[2] + ends[3]) / (12 * step)
+        scale = np.abs(gradient[k]) + 1e-3 / value
+        assert np.max(np.abs(gradient[k] - numeric) / scale) < 1e-6
+
+
+@pytest.mark.parametrize(("model", "point"), ALL_CASES, ids=name)
+def test_parameters_per_row_equal_scalars(model: Model, point: tuple[float, ...]) -> None:
+    data = data_for(model)
+    rows = tuple(np.full(len(data), v) for v in point)
+    scalar = model.log_likelihood_and_gradient(as_theta(point), data)
+    per_row = model.log_likelihood_and_gradient(rows, data)
+    for one, other in zip(scalar, per_row, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_predictions_take_parameters_per_row(
+    model: PurchaseModel, point: tuple[float, ...]
+) -> None:
+    rows = tuple(np.full(len(HISTORIES), v) for v in point)
+    t = np.asarray(20.0)
+    for quantity in ("expected_purchases", "p_purchase", "p_alive_at"):
+        f = getattr(model, quantity)
+        np.testing.assert_allclose(
+            f(rows, HISTORIES, t), f(as_theta(point), HISTORIES, t), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_a_customer_is_computed_alone(model: PurchaseModel, point: tuple[float, ...]) -> None:
+    theta, t = as_theta(point), np.asarray(17.0)
+    together = model.expected_purchases(theta, HISTORIES, t)
+    alone = [
+        model.expected_purchases(theta, HISTORIES.take(np.array([i])), t)[0]
+        for i in range(len(HISTORIES))
+    ]
+    np.testing.assert_allclose(together, alone, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_probabilities_are_probabilities(model: PurchaseModel, point: tuple[float, ...]) -> None:
+    theta = as_theta(point)
+    horizons = np.array([0.0, 1e-6, 1.0, 39.0, 520.0, 1e5])
+    for quantity, direction in (("p_alive_at", -1), ("p_purchase", 1), ("expected_purchases", 1)):
+        values = np.array(
+            [getattr(model, quantity)(theta, HISTORIES, np.asarray(t)) for t in horizons]
+        )
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+        if quantity != "expected_purchases":
+            assert (values <= 1 + 1e-12).all()
+        assert (direction * np.diff(values, axis=0) >= -1e-12).all()
+    zero = np.asarray(0.0)
+    alive = model.p_alive(theta, HISTORIES)
+    np.testing.assert_allclose(model.p_alive_at(theta, HISTORIES, zero), alive, rtol=1e-12)
+    np.testing.assert_array_equal(model.expected_purchases(theta, HISTORIES, zero), 0)
+    np.testing.assert_array_equal(model.p_purchase(theta, HISTORIES, zero), 0)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_pmf_sums_to_one_and_has_the_mean(model: PurchaseModel, point: tuple[float, ...]) -> None:
+    theta, t, n = as_theta(point), np.asarray(6.0), np.arange(4000.0)
+    for i in range(len(HISTORIES) - 1):  # the last history buys more than n holds
+        one = HISTORIES.take(np.array([i]))
+        pmf = model.pmf_future(theta, one, t, n)
+        assert (pmf >= 0).all()
+        assert pmf.sum() == pytest.approx(1.0, abs=1e-9)
+        mean = model.expected_purchases(theta, one, t)[0]
+        assert pmf @ n == pytest.approx(mean, rel=1e-7)
+        p_purchase = model.p_purchase(theta, one, t)[0]
+        assert 1 - pmf[0] == pytest.approx(p_purchase, rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_likelihood_is_a_density(model: PurchaseModel, point: tuple[float, ...]) -> None:
+    """x = 0 by T has the probability the PMF gives; x = 1 integrates over t_x to its own."""
+    theta, T = as_theta(point), 10.0
+    pmf = model.pmf_future(theta, NEW_CUSTOMER, np.asarray(T), np.array([0.0, 1.0]))
+    none = model.log_likelihood(theta, Histories.of(0, 0, T))
+    assert np.exp(none[0]) == pytest.approx(pmf[0], rel=1e-10)
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    t_x = 0.5 * T * (nodes + 1)
+    density = np.exp(model.log_likelihood(theta, Histories.of(1, t_x, T)))
+    assert 0.5 * T * weights @ density == pytest.approx(pmf[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_discounting(model: PurchaseModel, point: tuple[float, ...]) -> None:
+    theta, t = as_theta(point), np.asarray(39.0)
+    undiscounted = model.expected_purchases(theta, HISTORIES, t)
+    nothing = model.discounted_purchases(theta, HISTORIES, t, 0.0)
+    np.testing.assert_allclose(nothing, undiscounted, rtol=1e-12)
+    delta = 0.05
+    # Against a Riemann-Stieltjes sum of the expectation on a fine grid.
+    grid = np.linspace(0, 39.0, 4001)
+    mean = np.array([model.expected_purchases(theta, HISTORIES, np.asarray(u)) for u in grid[::10]])
+    middle = 0.5 * (grid[::10][1:] + grid[::10][:-1])
+    summed = np.exp(-delta * middle) @ np.diff(mean, axis=0)
+    discounted = model.discounted_purchases(theta, HISTORIES, t, delta)
+    np.testing.assert_allclose(discounted, summed, rtol=2e-5, atol=1e-12)
+    dert = model.discounted_purchases(theta, HISTORIES, np.asarray(np.inf), delta)
+    long = model.discounted_purchases(theta, HISTORIES, np.asarray(900.0), delta)
+    np.testing.assert_allclose(dert, long, rtol=1e-9, atol=1e-14)
+
+
+def test_infinite_horizon_diverges_only_where_it_must() -> None:
+    for model in PURCHASE_MODELS.values():
+        for a, finite in ((0.9, False), (1.0, False), (1.1, True)):
+            theta = as_theta((0.5, 5.0, a, 2.0))
+            limit = model.expected_purchases(theta, HISTORIES, np.asarray(np.inf))
+            assert np.isfinite(limit[HISTORIES.x > 0]).all() == finite
+            if finite:
+                far = model.expected_purchases(theta, HISTORIES, np.asarray(1e60))
+                np.testing.assert_allclose(limit, far, rtol=2e-5)
+
+
+def nbd_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
+    from scipy.special import gammaln
+
+    return np.asarray(
+        gammaln(r + x) - gammaln(r) + r * np.log(alpha) - (r + x) * np.log(alpha + T)
+    )
+
+
+def test_without_dropout_both_collapse_into_the_nbd() -> None:
+    nbd = nbd_log_likelihood(0.5, 6.0, HISTORIES.x, HISTORIES.T)
+    for model in PURCHASE_MODELS.values():
+        theta = as_theta((0.5, 6.0, 1e-12, 5.0))
+        recent = HISTORIES.x * (HISTORIES.T - HISTORIES.t_x) < 30  # elsewhere death is certain
+        assert recent.sum() > 5
+        np.testing.assert_allclose(
+            model.log_likelihood(theta, HISTORIES)[recent], nbd[recent], rtol=1e-6, atol=1e-6
+        )
+        mean = model.expected_purchases(theta, NEW_CUSTOMER, np.asarray(20.0))
+        np.testing.assert_allclose(mean, 0.5 / 6.0 * 20.0, rtol=1e-8)
+
+
+def test_mbg_of_a_new_customer_is_bg_after_surviving_the_first_purchase() -> None:
+    r, alpha, a, b = as_theta((0.52, 6.18, 0.89, 1.61))
+    t = np.asarray(30.0)
+    mbg = PURCHASE_MODELS["mbg/nbd"].expected_purchases((r, alpha, a, b), NEW_CUSTOMER, t)
+    bg = PURCHASE_MODELS["bg/nbd"].expected_purchases((r, alpha, a, b + 1), NEW_CUSTOMER, t)
+    np.testing.assert_allclose(mbg, b / (a + b) * bg, rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", PURCHASE_MODELS.values(), ids=name)
+def test_simulated_times_follow_the_formulas(model: PurchaseModel) -> None:
+    """Counts, survival and times of 200,000 simulated customers against the expectations."""
+    theta, n, t = as_theta(POINTS[model.name][0]), 200_000, 39.0
+    zeros = np.zeros(n)
+    alive = model.given_alive(theta, zeros, zeros)
+    rng = np.random.default_rng(7)
+    customer, time, latent = model.process_times(alive, np.full(n, t), rng)
+    counts = np.bincount(customer, minlength=n)
+    one = tuple(np.ravel(v)[:1] for v in alive)
+    error = counts.std() / np.sqrt(n)
+    assert counts.mean() == pytest.approx(model.process_mean(one, np.asarray(t))[0], abs=4 * error)
+    early = (time <= t / 3).sum() / n
+    assert early == pytest.approx(model.process_mean(one, np.asarray(t / 3))[0], abs=4 * error)
+    survival = model.process_survival(one, np.asarray(t))[0]
+    assert latent["alive"].mean() == pytest.approx(survival, abs=4 * 0.5 / np.sqrt(n))
+    for k in (0, 1, 2, 5):
+        p = np.exp(model.process_log_pmf(one, np.asarray(t), np.asarray(float(k))))[0]
+        assert (counts == k).mean() == pytest.approx(p, abs=4 * np.sqrt(p / n))
+    assert (np.diff(customer) >= 0).all()
+    assert (np.diff(time)[np.diff(customer) == 0] >= 0).all()
+
+
+def test_expected_spend_shrinks_from_the_population_to_the_customer() -> None:
+    model = SPEND_MODELS["gamma-gamma"]
+    p, q, v = as_theta((6.25, 3.74, 15.44))
+    x = np.array([0.0, 1, 5, 50, 5000])
+    data = SpendHistories(np.ones(5), x=x, m=np.full(5, 100.0))
+    spend = model.expected_spend((p, q, v), data)
+    assert spend[0] == pytest.approx(p * v / (q - 1))
+    assert (np.diff(spend) > 0).all()
+    assert spend[-1] == pytest.approx(100, rel=1e-2)
+    none = model.expected_spend((p, np.asarray(0.9), v), data)
+    assert np.isnan(none[0])
+    assert np.isfinite(none[1:]).all()
+
+
+def test_simulated_spend_has_the_likelihoods_moments() -> None:
+    model = SPEND_MODELS["gamma-gamma"]
+    theta = as_theta((6.25, 3.74, 15.44))
+    n = 200_000
+    value, latent = model.draw_spend(theta, np.arange(n), n, np.random.default_rng(3))
+    mean = model.expected_spend(theta, SpendHistories(np.ones(1), x=np.zeros(1), m=np.zeros(1)))
+    assert value.mean() == pytest.approx(mean[0], abs=4 * value.std() / np.sqrt(n))
+    assert latent["spend_rate"].mean() == pytest.approx(3.74 / 15.44, rel=0.01)
