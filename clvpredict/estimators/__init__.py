@@ -5,8 +5,12 @@ from clvpredict.estimators.clv import CLVModel
 from clvpredict.estimators.purchases import BGNBD, MBGNBD, PurchaseEstimator
 from clvpredict.estimators.spend import GammaGamma
 
+#: The estimator of each model, for what names models by text: saved ones, the command line.
+ESTIMATORS: dict[str, type[Estimator]] = {c._model.name: c for c in (BGNBD, MBGNBD, GammaGamma)}
+
 __all__ = [
     "BGNBD",
+    "ESTIMATORS",
     "MBGNBD",
     "PREDICTIONS_KEY",
     "CLVModel",

@@ -35,6 +35,7 @@ class Estimator:
         self._result: FitResult | None = None
         self.time_unit_: TimeUnit | None = None
         self.data_: dict[str, Any] | None = None
+        self.fingerprint_: str | None = None
 
     def _data(self, rfm: pd.DataFrame) -> Compressed:
         raise NotImplementedError
@@ -99,6 +100,7 @@ class Estimator:
         first = None if start is None else np.array([start[n] for n in names])
         result = fit_mle(self._model, data, first)
         self._result, self.time_unit_, self.data_ = result, unit, summary_metadata(rfm)
+        self.fingerprint_ = data.fingerprint()
         if result.convergence.status == "unidentified":
             notify(result.convergence.message, IdentificationWarning)
         return self

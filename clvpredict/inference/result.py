@@ -133,12 +133,14 @@ class FitResult:
             raise OptionError(f"level={level!r} must be between 0 and 1, e.g. 0.95.")
         z = float(sc.ndtri(0.5 + level / 2))
         log_se = np.sqrt(np.diag(self.log_covariance))
+        with np.errstate(over="ignore"):  # an unidentified parameter has no upper end
+            factor = np.exp(z * log_se)
         return pd.DataFrame(
             {
                 "estimate": self.estimate,
                 "standard_error": self.estimate * log_se,
-                "lower": self.estimate * np.exp(-z * log_se),
-                "upper": self.estimate * np.exp(z * log_se),
+                "lower": self.estimate / factor,
+                "upper": self.estimate * factor,
             },
             index=pd.Index(self.names, name="parameter"),
         )

@@ -178,9 +178,7 @@ def test_infinite_horizon_diverges_only_where_it_must() -> None:
 def nbd_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
     from scipy.special import gammaln
 
-    return np.asarray(
-        gammaln(r + x) - gammaln(r) + r * np.log(alpha) - (r + x) * np.log(alpha + T)
-    )
+    return np.asarray(gammaln(r + x) - gammaln(r) + r * np.log(alpha) - (r + x) * np.log(alpha + T))
 
 
 def test_without_dropout_both_collapse_into_the_nbd() -> None:
