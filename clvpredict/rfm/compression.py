@@ -82,9 +82,24 @@ class Compressed:
         columns = {k: v * factors.get(k, 1.0) for k, v in self.columns.items()}
         return type(self)(self.weight, **columns)
 
+    def fingerprint(self) -> str:
+        """Hash the rows: customers in any order give the same 16 hex digits."""
+        code = np.full(len(self), len(self.columns), np.uint64)
+        for column in self.columns.values():
+            bits = np.ascontiguousarray(column + 0.0).view(np.uint64)  # −0.0 is 0.0
+            code = _mix(code * np.uint64(31) + bits)
+        return f"{int(np.sum(code * self.weight.astype(np.uint64))):016x}"
+
     def take(self, index: npt.NDArray[np.intp]) -> Self:
         """Return some of the rows."""
         return type(self)(self.weight[index], **{k: v[index] for k, v in self.columns.items()})
+
+
+def _mix(code: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spread every bit over all 64: the finaliser of SplitMix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        code = (code ^ (code >> np.uint64(shift))) * np.uint64(factor)
+    return code ^ (code >> np.uint64(31))
 
 
 class Histories(Compressed):

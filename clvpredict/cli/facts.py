@@ -1,0 +1,79 @@
+"""What a command found out, as plain data: printed as JSON, or shown as tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from clvpredict.rfm import summary_metadata
+
+if TYPE_CHECKING:
+    from clvpredict.estimators import CLVModel, Estimator
+
+Facts = dict[str, Any]
+TOP_CUSTOMERS = 10
+
+
+def of_summary(rfm: pd.DataFrame) -> Facts:
+    """Customers, and where their summary comes from."""
+    found: Facts = {"customers": len(rfm)}
+    if "frequency" in rfm.columns:
+        found["repeat_buyers"] = int((rfm["frequency"] > 0).sum())
+    return {**found, "provenance": summary_metadata(rfm)}
+
+
+def of_models(model: Estimator | CLVModel) -> list[Facts]:
+    """Estimates, their uncertainty and how the fits ended."""
+    from clvpredict.estimators import CLVModel
+
+    parts = [model.purchases, model.spend] if isinstance(model, CLVModel) else [model]
+    return [_of_estimator(part) for part in parts]
+
+
+def of_predictions(table: pd.DataFrame, *, add_new: bool) -> Facts:
+    """Totals over the customers, the best of them, and the customer acquired today."""
+    from clvpredict.estimators import PREDICTIONS_KEY
+
+    said = table.attrs.get(PREDICTIONS_KEY, {})
+    about = {k: said[k] for k in _SAID if k in said}
+    customers = table.iloc[:-1] if add_new else table
+    summed = [c for c in _SUMMED if c in table.columns]
+    best = "clv" if "clv" in table.columns else "expected_purchases"
+    top = customers.sort_values(best, ascending=False, kind="stable").head(TOP_CUSTOMERS)
+    return {
+        **about,
+        "customers": len(customers),
+        "expected_buyers": float(customers["p_purchase"].sum()),
+        **{column: float(customers[column].sum()) for column in summed},
+        "top_customers": top.to_dict("records"),
+        "new_customer": table.iloc[-1].drop("customer_id").to_dict() if add_new else None,
+    }
+
+
+_SAID = ("horizon", "time_unit", "discount_rate", "discounting", "margin")
+_SUMMED = ("expected_purchases", "clv", "clv_undiscounted")
+
+
+def _of_estimator(estimator: Estimator) -> Facts:
+    result = estimator.result_
+    fitted = result.n_customers > 0
+    convergence = asdict(result.convergence)
+    convergence.pop("starts")
+    found: Facts = {
+        "model": result.model,
+        "title": estimator._model.title,
+        "method": result.method,
+        "time_unit": estimator.time_unit_.code if estimator.time_unit_ else None,
+        "customers": result.n_customers,
+        "log_likelihood": result.log_likelihood,
+        "aic": result.aic if fitted else None,
+        "bic": result.bic if fitted else None,
+        "parameters": estimator.summary().to_dict("index"),
+        "convergence": convergence,
+    }
+    independence = getattr(estimator, "independence_", None)
+    if independence is not None:
+        found["independence"] = asdict(independence)
+    return found

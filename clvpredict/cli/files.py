@@ -1,0 +1,74 @@
+"""Files in and out, and the standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from clvpredict.cli.session import Session
+from clvpredict.errors import OptionError
+from clvpredict.store.tables import check_target, meta_path, read_table, write_table
+
+_MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz"}
+
+
+@contextlib.contextmanager
+def source_file(source: str) -> Iterator[str]:
+    """Give the path of the input; standard input (``-``) is kept in a file meanwhile."""
+    if source != "-":
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="clvpredict-") as folder:
+        stream = sys.stdin.buffer
+        head = stream.read(4)
+        suffix = next((s for magic, s in _MAGIC.items() if head.startswith(magic)), ".csv")
+        path = Path(folder) / f"stdin{suffix}"
+        with path.open("wb") as file:
+            file.write(head)
+            shutil.copyfileobj(stream, file)
+        yield str(path)
+
+
+def read_summary(session: Session, source: str) -> pd.DataFrame:
+    """Read an RFM summary."""
+    with session.step(f"Reading {_named(source)}") as done, source_file(source) as path:
+        rfm = read_table(path)
+        done(f"{len(rfm):,} customers")
+    return rfm
+
+
+def check_out(out: str, as_json: bool) -> None:
+    """Refuse an output that cannot be written before any work is done.
+
+    Raises
+    ------
+    OptionError
+        For a name without a format, a folder that is not there, or two outputs at one place.
+    """
+    if out != "-":
+        check_target(Path(out))
+    elif as_json:
+        raise OptionError(
+            "--json and --out - both write to standard output; name a file: --out predictions.csv"
+        )
+
+
+def write(session: Session, table: pd.DataFrame, out: str, excel_safe: bool) -> None:
+    """Write a table and say where it is."""
+    write_table(table, out, excel_safe=excel_safe)
+    session.facts["out"] = None if out == "-" else out
+    if out == "-":
+        return
+    meta = meta_path(Path(out))
+    beside = f", and how it was made to {meta}" if out.lower().endswith(".csv") else ""
+    session.say(f"Wrote {len(table):,} rows to {out}{beside}", style="bold")
+
+
+def _named(source: str) -> str:
+    return "standard input" if source == "-" else source

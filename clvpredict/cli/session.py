@@ -1,0 +1,184 @@
+"""One call of the program: what it says, where, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import typer
+from rich.console import Console, RenderableType
+
+import clvpredict
+from clvpredict.errors import (
+    ArtefactError,
+    ClvError,
+    ClvWarning,
+    ConvergenceError,
+    DataError,
+    InfiniteValueError,
+    OptionError,
+    UnitError,
+)
+
+UNEXPECTED, USAGE, BAD_DATA, NOT_CONVERGED = 1, 2, 3, 4
+_CODES: dict[type[ClvError], int] = {
+    OptionError: USAGE,
+    InfiniteValueError: USAGE,
+    DataError: BAD_DATA,
+    UnitError: BAD_DATA,
+    ArtefactError: BAD_DATA,
+    ConvergenceError: NOT_CONVERGED,
+}
+EXIT_CODES = (
+    "Exit codes: 0 fine; 2 an option cannot be used as it is; 3 the data or a saved model are "
+    "missing, unreadable, in another time unit, or have problems; 4 a model did not converge; "
+    "1 anything else, such as a full disk."
+)
+# Errors speak of the arguments of functions, which are options here.
+_ARGUMENT = re.compile(
+    r"\b(customer_id|date|amount|observation_end|observation_start|time_unit|collapse|returns|"
+    r"timezone|strict|horizon|discount_rate|discounting|margin|fallback_spend|add_new|method)="
+)
+
+
+class Session:
+    """Where one command's words go.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    as_json : bool
+        One JSON object to standard output in the end, and nothing before it.
+    quiet : bool
+        Nothing but errors.
+    data_to_stdout : bool
+        Standard output is taken by data, so words go to standard error.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        data_to_stdout: bool = False,
+    ) -> None:
+        self.as_json = as_json
+        self.facts: dict[str, Any] = {"command": command, "version": clvpredict.__version__}
+        self.warnings: list[dict[str, str]] = []
+        # Data may hold anything; nothing in them is to be read as markup.
+        self.console = Console(
+            stderr=data_to_stdout,
+            quiet=quiet or as_json,
+            markup=False,
+            highlight=False,
+        )
+
+    def say(self, text: str, style: str = "") -> None:
+        """Say one line, which is not broken to fit."""
+        self.console.print(printable(text), style=style, soft_wrap=True)
+
+    def show(self, *parts: RenderableType) -> None:
+        """Show tables."""
+        for part in parts:
+            self.console.print(part)
+
+    @contextlib.contextmanager
+    def step(self, doing: str) -> Iterator[Callable[[str], None]]:
+        """Say what is being done, show that it goes on, and how long it took.
+
+        Yields
+        ------
+        callable
+            Takes what came of it, in words.
+        """
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        outcome: list[str] = []
+        began = time.perf_counter()
+        self.say(f"{doing} ...")
+        columns = (SpinnerColumn(), TextColumn("working"), TimeElapsedColumn())
+        hidden = self.console.quiet or not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as progress:
+            progress.add_task(doing, total=None)
+            yield outcome.append
+        seconds = time.perf_counter() - began
+        self.say(f"  {'; '.join(outcome) or 'done'} ({seconds:.1f} s)", style="dim")
+
+    def receive(self, message: Warning | str, category: type[Warning]) -> None:
+        """Take a warning: each is told once, as a notice."""
+        record = {"category": category.__name__, "message": str(message)}
+        if record not in self.warnings:
+            self.warnings.append(record)
+            self.say(f"  Note: {message}", style="yellow")
+
+    def finish(self) -> None:
+        """Print the JSON object, where that was asked for."""
+        if self.as_json:
+            _print_json({**self.facts, "warnings": self.warnings})
+
+    def fail(self, error: ClvError | OSError) -> typer.Exit:
+        """Tell an error; returns what ends the program."""
+        code = next((c for e, c in _CODES.items() if isinstance(error, e)), UNEXPECTED)
+        text = printable(str(error))
+        typer.secho(f"Error: {text}", err=True, fg="red")
+        named = sorted(set(_ARGUMENT.findall(text)))
+        if named:
+            options = ", ".join(f"{n}=... is --{n.replace('_', '-')}" for n in named)
+            options = options.replace("amount=... is --amount", "amount=None is --no-amount")
+            typer.secho(f"On the command line {options}.", err=True)
+        if self.as_json:
+            kind = type(error).__name__
+            _print_json(
+                {**self.facts, "error": {"type": kind, "message": str(error), "code": code}}
+            )
+        return typer.Exit(code)
+
+
+@contextlib.contextmanager
+def running(session: Session) -> Iterator[Session]:
+    """Run a command: warnings become notices, errors become messages and exit codes."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, ClvWarning):
+                session.receive(message, category)
+            else:
+                default(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        warnings.filterwarnings("always", category=ClvWarning)
+        try:
+            yield session
+            session.finish()
+        except BrokenPipeError:
+            raise  # the reader of our output has left; typer ends quietly
+        except (ClvError, OSError) as error:
+            raise session.fail(error) from None
+
+
+def printable(text: str) -> str:
+    """Show control characters, which data may hold to play tricks on terminals, as escapes."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    from clvpredict.store.tables import plain
+
+    sys.stdout.write(json.dumps(plain(record), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

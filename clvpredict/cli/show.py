@@ -1,0 +1,174 @@
+"""Facts as tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from clvpredict.cli.facts import Facts
+from clvpredict.cli.session import Session, printable
+from clvpredict.options import TimeUnit
+
+_TOP_COLUMNS = {
+    "customer_id": ("customer", "{}"),
+    "frequency": ("repeat\npurchases", "{:,.0f}"),
+    "p_alive": ("P(alive)", "{:.2f}"),
+    "p_purchase": ("P(buys)", "{:.2f}"),
+    "expected_purchases": ("expected\npurchases", "{:,.2f}"),
+    "expected_spend": ("expected\nspend each", "{:,.2f}"),
+    "clv": ("CLV", "{:,.2f}"),
+}
+
+
+def summary(session: Session, found: Facts) -> None:
+    """Customers and what was left out of their summary."""
+    source = found["provenance"] or {}
+    lines: list[tuple[str, str]] = [("customers", f"{found['customers']:,}")]
+    if found["customers"] and "repeat_buyers" in found:
+        share = found["repeat_buyers"] / found["customers"]
+        lines.append(("with a repeat purchase", f"{found['repeat_buyers']:,} ({share:.0%})"))
+    counts = {k: v for k, v in source.get("counts", {}).items() if k != "customers"}
+    lines += [(name, f"{count:,}") for name, count in counts.items()]
+    lines += [
+        (f"left out: {why}", f"{count:,}") for why, count in source.get("excluded", {}).items()
+    ]
+    if source:
+        lines.append(("time unit", TimeUnit.parse(source["time_unit"]).label))
+        lines.append(
+            ("observed until", str(source["calibration_end"] or source["observation_end"]))
+        )
+        if source["calibration_end"]:
+            lines.append(("holdout until", str(source["observation_end"])))
+        if source["currency"]:
+            lines.append(("amounts in", source["currency"]))
+    else:
+        lines.append(("time unit", "not known: the file does not say"))
+    session.show(_pairs("Customers", lines))
+
+
+def models(session: Session, found: Iterable[Facts]) -> None:
+    """Estimates with standard errors and intervals."""
+    found = list(found)
+    table = _table(
+        "Estimates", ["model", "", "estimate", "standard error", "95 % interval"], left=2
+    )
+    for model in found:
+        title = model["title"]
+        for name, row in model["parameters"].items():
+            known = not pd.isna(row["standard_error"])
+            table.add_row(
+                title,
+                name,
+                f"{row['estimate']:.5g}",
+                f"{row['standard_error']:.3g}" if known else "not known",
+                f"{row['lower']:.4g} to {row['upper']:.4g}" if known else "",
+            )
+            title = ""
+    session.show(table)
+    for model in found:
+        session.say(f"  {_fit_line(model)}")
+        if "independence" in model:
+            session.say(f"  {_independence_line(model['independence'])}")
+
+
+def predictions(session: Session, found: Facts, currency: str | None = None) -> None:
+    """What the customer base is expected to do, and its best customers."""
+    money = f" {currency}" if currency else ""
+    lines = [
+        ("purchases", f"{found['expected_purchases']:,.1f}"),
+        ("customers who buy", f"{found['expected_buyers']:,.1f} of {found['customers']:,}"),
+    ]
+    if "clv" in found:
+        rate = str(found["discount_rate"]).removesuffix(", effective")
+        how = f"{found['discounting']} discounting at {rate}"
+        each = found["clv"] / max(found["customers"], 1)
+        lines += [
+            ("value, discounted", f"{found['clv']:,.2f}{money}"),
+            ("value, not discounted", f"{found['clv_undiscounted']:,.2f}{money}"),
+            ("value per customer", f"{each:,.2f}{money}, discounted"),
+            ("", f"({how})"),
+        ]
+    new = found["new_customer"]
+    if new:
+        value = f", worth {new['clv']:,.2f}{money}" if "clv" in new else ""
+        lines.append(
+            ("a customer acquired today", f"{new['expected_purchases']:,.2f} more purchases{value}")
+        )
+    session.show(_pairs(f"Expected of the customer base {_over(found)}", lines))
+    top = found["top_customers"]
+    columns = {k: v for k, v in _TOP_COLUMNS.items() if top and k in top[0]}
+    table = _table(f"Top {len(top)} customers", [title for title, _ in columns.values()], left=1)
+    for row in top:
+        table.add_row(*(printable(form.format(row[k])) for k, (_, form) in columns.items()))
+    session.show(table)
+
+
+def metadata(session: Session, said: dict[str, Any]) -> None:
+    """What a table of predictions says about itself, apart from its data."""
+    lines = [(k.replace("_", " "), _plainly(v)) for k, v in said.items() if k != "data"]
+    session.show(_pairs("Predictions", lines))
+
+
+def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f}") -> None:
+    """Any small table of numbers, its index to the left."""
+    shown = _table(
+        title,
+        ["" if table.index.name is None else str(table.index.name), *map(str, table.columns)],
+        left=1,
+    )
+    for label, *values in table.itertuples():
+        cells = (form.format(v) if isinstance(v, float) else str(v) for v in values)
+        shown.add_row(printable(str(label)), *cells)
+    session.show(shown)
+
+
+def _fit_line(model: Facts) -> str:
+    if not model["customers"]:
+        return f"{model['title']}: parameters were given, not fitted"
+    loose = model["convergence"]["unidentified"]
+    ended = f"does not identify {', '.join(loose)}" if loose else "converged"
+    return (
+        f"{model['title']}: {ended}, log-likelihood {model['log_likelihood']:,.3f} on "
+        f"{model['customers']:,} customers"
+    )
+
+
+def _independence_line(found: Facts) -> str:
+    return (
+        f"frequency against spend: Spearman {found['rho']:.2f} (p = {found['p_value']:.2g}, "
+        f"{found['n']:,} repeat buyers); Gamma-Gamma takes them as independent"
+    )
+
+
+def _over(found: Facts) -> str:
+    if found.get("horizon") is None:
+        return "over the remaining lifetime"
+    unit = TimeUnit.parse(found["time_unit"]).label if found.get("time_unit") else "periods"
+    return f"over {found['horizon']:g} {unit}"
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, dict):
+        parts = (f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
+        return ", ".join(parts)
+    return "for ever" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _pairs(title: str, lines: Sequence[tuple[str, str]]) -> Table:
+    table = _table(title, ["", ""], left=2)
+    table.show_header = False
+    for name, value in lines:
+        table.add_row(name, printable(value))
+    return table
+
+
+def _table(title: str, columns: Sequence[str], left: int) -> Table:
+    """Make an empty table; the columns after the first ``left`` are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position < left else "right")
+    return table
