@@ -126,6 +126,8 @@ def run(
     with _session("run", out, as_json, quiet) as session:
         files.check_out(out, as_json)
         jobs.check_model(model, method)
+        money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
+        jobs.check_prediction(horizon, money, spend=not no_amount)
         with files.source_file(transactions) as path:
             rfm = jobs.summarise(
                 session,
@@ -143,7 +145,6 @@ def run(
                 strict=strict,
             )
         fitted = jobs.fit(session, rfm, model=model, method=method, spend=not no_amount)
-        money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
         table = jobs.predict(session, fitted, rfm, horizon=horizon, money=money, add_new=add_new)
         show.summary(session, session.facts["data"])
         show.models(session, session.facts["models"])
@@ -276,7 +277,9 @@ def info(
     with _session("info", "", as_json, quiet) as session:
         if Path(path).is_dir():
             model = load_model(path)
+            session.facts["data"] = facts.of_fit(model)
             session.facts["models"] = facts.of_models(model)
+            show.summary(session, session.facts["data"])
             show.models(session, session.facts["models"])
             return
         table = read_table(path)
@@ -291,16 +294,25 @@ def info(
             show.metadata(session, said)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clvpredict {clvpredict.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def program(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and end.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and end.",
+        ),
     ] = False,
 ) -> None:
     """Customer lifetime value from transactions."""
-    if version:
-        typer.echo(f"clvpredict {clvpredict.__version__}")
-        raise typer.Exit
 
 
 def main() -> None:

@@ -32,6 +32,18 @@ def of_models(model: Estimator | CLVModel) -> list[Facts]:
     return [_of_estimator(part) for part in parts]
 
 
+def of_fit(model: Estimator | CLVModel) -> Facts:
+    """The data that a model was fitted on, as far as it knows them."""
+    from clvpredict.estimators import CLVModel
+
+    part = model.purchases if isinstance(model, CLVModel) else model
+    return {
+        "customers": part.result_.n_customers,
+        "provenance": part.data_,
+        "fingerprint": part.fingerprint_,
+    }
+
+
 def of_predictions(table: pd.DataFrame, *, add_new: bool) -> Facts:
     """Totals over the customers, the best of them, and the customer acquired today."""
     from clvpredict.estimators import PREDICTIONS_KEY

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from clvpredict.cli.session import Session
-from clvpredict.errors import OptionError
+from clvpredict.errors import DataError, OptionError, Problem
 from clvpredict.store.tables import check_target, meta_path, read_table, write_table
 
 _MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz"}
@@ -27,6 +27,11 @@ def source_file(source: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="clvpredict-") as folder:
         stream = sys.stdin.buffer
         head = stream.read(4)
+        if not head:
+            raise DataError(
+                "standard input",
+                [Problem("nothing came", "pipe a table in, or give a file: clvpredict ... FILE")],
+            )
         suffix = next((s for magic, s in _MAGIC.items() if head.startswith(magic)), ".csv")
         path = Path(folder) / f"stdin{suffix}"
         with path.open("wb") as file:

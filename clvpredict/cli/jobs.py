@@ -9,8 +9,9 @@ import pandas as pd
 
 from clvpredict.cli import facts
 from clvpredict.cli.session import Session
-from clvpredict.errors import OptionError, unknown_option
-from clvpredict.options import Discounting
+from clvpredict.errors import DataWarning, OptionError, notify, unknown_option
+from clvpredict.options import Discounting, TimeUnit
+from clvpredict.rfm import provenance_of
 
 if TYPE_CHECKING:
     from clvpredict.estimators import CLVModel, Estimator, PurchaseEstimator
@@ -71,6 +72,26 @@ def check_model(model: str, method: str) -> None:
         raise unknown_option("method", method, ["mle"])
 
 
+def check_prediction(horizon: str, money: Money, *, spend: bool) -> None:
+    """Refuse options of a prediction that cannot be right before any work is done.
+
+    Raises
+    ------
+    OptionError
+        With what is allowed.
+    """
+    from clvpredict.value import Discount
+
+    if _until(horizon) is not None:
+        TimeUnit.parse("D").periods(horizon)
+    Discount(money.discount_rate, cast("Discounting", money.discounting))
+    if not spend and money != Money():
+        raise OptionError(
+            "options about money (--discount-rate, --discounting, --margin, --fallback-spend) "
+            "need amounts, and here are none."
+        )
+
+
 def fit(
     session: Session,
     rfm: pd.DataFrame,
@@ -88,6 +109,12 @@ def fit(
     titles = " and ".join(p._model.title for p in parts)
     fitted = CLVModel(purchases) if spend else purchases
     with session.step(f"Fitting {titles}") as done:
+        if time_unit is None and provenance_of(rfm) is None:
+            notify(
+                "the summary does not say its time unit; the model will know horizons in numbers "
+                "of it only, and cannot discount. Say it: --time-unit W",
+                DataWarning,
+            )
         fitted.fit(rfm, method=method, time_unit=time_unit)
         session.facts["models"] = facts.of_models(fitted)
         done(
@@ -108,21 +135,15 @@ def predict(
     """Predict for every customer."""
     from clvpredict.estimators import CLVModel, PurchaseEstimator
 
-    # "inf" is how people write it; a float would be refused as a slip.
-    until = None if horizon.strip().lower() in ("inf", "none") else horizon
-    says = "the remaining lifetime" if until is None else _in_words(horizon, model)
+    spend = isinstance(model, CLVModel)
+    check_prediction(horizon, money, spend=spend)
+    if not isinstance(model, CLVModel | PurchaseEstimator):
+        raise OptionError(f"{type(model).__name__} alone does not predict purchases.")
+    until = _until(horizon)
+    says = "the remaining lifetime" if until is None else _in_words(until, model)
     with session.step(f"Predicting {len(rfm):,} customers over {says}"):
-        if isinstance(model, CLVModel):
-            table = model.predict(rfm, horizon=until, add_new=add_new, **money.arguments())
-        elif not isinstance(model, PurchaseEstimator):
-            raise OptionError(f"{type(model).__name__} alone does not predict purchases.")
-        elif money != Money():
-            raise OptionError(
-                "options about money (--discount-rate, --discounting, --margin, "
-                "--fallback-spend) need amounts, and here are none."
-            )
-        else:
-            table = model.predict(rfm, horizon=until, add_new=add_new)
+        options: dict[str, Any] = money.arguments() if spend else {}
+        table = model.predict(rfm, horizon=until, add_new=add_new, **options)
         session.facts["predictions"] = facts.of_predictions(table, add_new=add_new)
     return table
 
@@ -134,6 +155,11 @@ def _purchase_class(model: str) -> type[PurchaseEstimator]:
     if model not in known:
         raise unknown_option("--model", model, known)
     return known[model]
+
+
+def _until(horizon: str) -> str | None:
+    # "inf" is how people type it; as a number it would be refused as a slip.
+    return None if horizon.strip().lower() in ("inf", "none") else horizon
 
 
 def _in_words(horizon: str, model: Estimator | CLVModel) -> str:

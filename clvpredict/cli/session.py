@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.table import Table
 
 import clvpredict
 from clvpredict.errors import (
@@ -43,7 +44,8 @@ EXIT_CODES = (
 # Errors speak of the arguments of functions, which are options here.
 _ARGUMENT = re.compile(
     r"\b(customer_id|date|amount|observation_end|observation_start|time_unit|collapse|returns|"
-    r"timezone|strict|horizon|discount_rate|discounting|margin|fallback_spend|add_new|method)="
+    r"timezone|strict|horizon|discount_rate|discounting|margin|fallback_spend|add_new|method)"
+    r"=(None\b)?"
 )
 
 
@@ -85,10 +87,10 @@ class Session:
         """Say one line, which is not broken to fit."""
         self.console.print(printable(text), style=style, soft_wrap=True)
 
-    def show(self, *parts: RenderableType) -> None:
-        """Show tables."""
-        for part in parts:
-            self.console.print(part)
+    def show(self, title: str, table: Table) -> None:
+        """Show a table under its title."""
+        self.say(f"\n{title}", style="bold")
+        self.console.print(table)
 
     @contextlib.contextmanager
     def step(self, doing: str) -> Iterator[Callable[[str], None]]:
@@ -124,22 +126,22 @@ class Session:
         if self.as_json:
             _print_json({**self.facts, "warnings": self.warnings})
 
-    def fail(self, error: ClvError | OSError) -> typer.Exit:
-        """Tell an error; returns what ends the program."""
+    def fail(self, error: ClvError | OSError) -> int:
+        """Tell an error; returns the exit code."""
         code = next((c for e, c in _CODES.items() if isinstance(error, e)), UNEXPECTED)
         text = printable(str(error))
         typer.secho(f"Error: {text}", err=True, fg="red")
-        named = sorted(set(_ARGUMENT.findall(text)))
-        if named:
-            options = ", ".join(f"{n}=... is --{n.replace('_', '-')}" for n in named)
-            options = options.replace("amount=... is --amount", "amount=None is --no-amount")
-            typer.secho(f"On the command line {options}.", err=True)
+        hints = sorted({_as_option(*found) for found in _ARGUMENT.findall(text)})
+        if "convert_unit" in text:
+            hints.append("the unit is given to clvpredict summarize --time-unit")
+        if hints:
+            typer.secho(f"On the command line {', '.join(hints)}.", err=True)
         if self.as_json:
             kind = type(error).__name__
             _print_json(
                 {**self.facts, "error": {"type": kind, "message": str(error), "code": code}}
             )
-        return typer.Exit(code)
+        return code
 
 
 @contextlib.contextmanager
@@ -169,12 +171,18 @@ def running(session: Session) -> Iterator[Session]:
         except BrokenPipeError:
             raise  # the reader of our output has left; typer ends quietly
         except (ClvError, OSError) as error:
-            raise session.fail(error) from None
+            raise SystemExit(session.fail(error)) from None
 
 
 def printable(text: str) -> str:
     """Show control characters, which data may hold to play tricks on terminals, as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _as_option(argument: str, none: str) -> str:
+    if (argument, none) == ("amount", "None"):
+        return "amount=None is --no-amount"
+    return f"{argument}=... is --{argument.replace('_', '-')}"
 
 
 def _print_json(record: dict[str, Any]) -> None:

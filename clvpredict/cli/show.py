@@ -47,15 +47,13 @@ def summary(session: Session, found: Facts) -> None:
             lines.append(("amounts in", source["currency"]))
     else:
         lines.append(("time unit", "not known: the file does not say"))
-    session.show(_pairs("Customers", lines))
+    _pairs(session, "Customers", lines)
 
 
 def models(session: Session, found: Iterable[Facts]) -> None:
     """Estimates with standard errors and intervals."""
     found = list(found)
-    table = _table(
-        "Estimates", ["model", "", "estimate", "standard error", "95 % interval"], left=2
-    )
+    table = _table(["model", "", "estimate", "standard error", "95 % interval"], left=2)
     for model in found:
         title = model["title"]
         for name, row in model["parameters"].items():
@@ -68,7 +66,7 @@ def models(session: Session, found: Iterable[Facts]) -> None:
                 f"{row['lower']:.4g} to {row['upper']:.4g}" if known else "",
             )
             title = ""
-    session.show(table)
+    session.show("Estimates", table)
     for model in found:
         session.say(f"  {_fit_line(model)}")
         if "independence" in model:
@@ -84,13 +82,12 @@ def predictions(session: Session, found: Facts, currency: str | None = None) -> 
     ]
     if "clv" in found:
         rate = str(found["discount_rate"]).removesuffix(", effective")
-        how = f"{found['discounting']} discounting at {rate}"
         each = found["clv"] / max(found["customers"], 1)
         lines += [
             ("value, discounted", f"{found['clv']:,.2f}{money}"),
             ("value, not discounted", f"{found['clv_undiscounted']:,.2f}{money}"),
             ("value per customer", f"{each:,.2f}{money}, discounted"),
-            ("", f"({how})"),
+            ("discounting", f"{found['discounting']}, {rate}"),
         ]
     new = found["new_customer"]
     if new:
@@ -98,32 +95,29 @@ def predictions(session: Session, found: Facts, currency: str | None = None) -> 
         lines.append(
             ("a customer acquired today", f"{new['expected_purchases']:,.2f} more purchases{value}")
         )
-    session.show(_pairs(f"Expected of the customer base {_over(found)}", lines))
+    _pairs(session, f"Expected of the customer base {_over(found)}", lines)
     top = found["top_customers"]
     columns = {k: v for k, v in _TOP_COLUMNS.items() if top and k in top[0]}
-    table = _table(f"Top {len(top)} customers", [title for title, _ in columns.values()], left=1)
+    table = _table([title for title, _ in columns.values()], left=1)
     for row in top:
         table.add_row(*(printable(form.format(row[k])) for k, (_, form) in columns.items()))
-    session.show(table)
+    session.show(f"Top {len(top)} customers", table)
 
 
 def metadata(session: Session, said: dict[str, Any]) -> None:
     """What a table of predictions says about itself, apart from its data."""
     lines = [(k.replace("_", " "), _plainly(v)) for k, v in said.items() if k != "data"]
-    session.show(_pairs("Predictions", lines))
+    _pairs(session, "Predictions", lines)
 
 
 def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f}") -> None:
     """Any small table of numbers, its index to the left."""
-    shown = _table(
-        title,
-        ["" if table.index.name is None else str(table.index.name), *map(str, table.columns)],
-        left=1,
-    )
+    corner = "" if table.index.name is None else str(table.index.name)
+    shown = _table([corner, *map(str, table.columns)], left=1)
     for label, *values in table.itertuples():
         cells = (form.format(v) if isinstance(v, float) else str(v) for v in values)
         shown.add_row(printable(str(label)), *cells)
-    session.show(shown)
+    session.show(title, shown)
 
 
 def _fit_line(model: Facts) -> str:
@@ -158,17 +152,17 @@ def _plainly(value: Any) -> str:
     return "for ever" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _pairs(title: str, lines: Sequence[tuple[str, str]]) -> Table:
-    table = _table(title, ["", ""], left=2)
+def _pairs(session: Session, title: str, lines: Sequence[tuple[str, str]]) -> None:
+    table = _table(["", ""], left=2)
     table.show_header = False
     for name, value in lines:
         table.add_row(name, printable(value))
-    return table
+    session.show(title, table)
 
 
-def _table(title: str, columns: Sequence[str], left: int) -> Table:
+def _table(columns: Sequence[str], left: int) -> Table:
     """Make an empty table; the columns after the first ``left`` are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position < left else "right")
     return table

@@ -126,7 +126,7 @@ class Estimator:
         >>> import clvpredict as clv
         >>> model = clv.BGNBD.from_params(r=0.243, alpha=4.414, a=0.793, b=2.426, time_unit="W")
         >>> round(model.expected_purchases_new("52W"), 3)
-        1.4
+        1.446
         """
         self = cls()
         names = cls._model.parameter_names

@@ -135,12 +135,13 @@ class FitResult:
         log_se = np.sqrt(np.diag(self.log_covariance))
         with np.errstate(over="ignore"):  # an unidentified parameter has no upper end
             factor = np.exp(z * log_se)
+            upper = self.estimate * factor
         return pd.DataFrame(
             {
                 "estimate": self.estimate,
                 "standard_error": self.estimate * log_se,
                 "lower": self.estimate / factor,
-                "upper": self.estimate * factor,
+                "upper": upper,
             },
             index=pd.Index(self.names, name="parameter"),
         )

@@ -49,23 +49,43 @@ class Scan:
         return self.counts.get(name, 0)
 
 
-def masks(typed: Typed, settings: Settings, *, text_ids: bool) -> dict[str, ir.BooleanValue]:
-    """Rows with something wrong in them, whatever the window of observation."""
-    t: Any = typed.table
+def masks(table: Any, settings: Settings, *, text_ids: bool) -> dict[str, ir.BooleanValue]:
+    """Rows with something wrong in them.
+
+    Parameters
+    ----------
+    table : Table
+        Some of ``id, at, amount, date_missing, amount_missing``.
+    text_ids : bool
+        Whether the ids' type is yet to be found out.
+    """
     out: dict[str, Any] = {}
-    if typed.has("id"):
-        out["null_id"] = t.id.isnull()
+    if "id" in table.columns:
+        out["null_id"] = table.id.isnull()
         if text_ids:
-            out["text_id"] = t.id.notnull() & ~whole_number(t.id)
-    if typed.has("at"):
-        out["null_date"] = t.raw_date.isnull()
-        out["bad_date"] = t.raw_date.notnull() & t.at.isnull()
-    if typed.has("amount"):
-        size = t.amount.abs()
-        out["null_amount"] = t.raw_amount.isnull() | ~(size <= _LARGEST_FLOAT).fill_null(True)
+            out["text_id"] = table.id.notnull() & ~whole_number(table.id)
+    if "at" in table.columns:
+        day = cut(table.at, settings)
+        out["null_date"] = table.date_missing
+        out["bad_date"] = table.at.isnull() & ~table.date_missing
+        if settings.start is not None:
+            out["before"] = day < moment(settings.start, settings)
+        if settings.end is not None:
+            out["after"] = day > moment(settings.end, settings)
+    if "amount" in table.columns:
+        amount = table.amount
+        size = amount.abs()
+        out["null_amount"] = table.amount_missing | (size > _LARGEST_FLOAT)  # NaN is larger too
+        out["bad_amount"] = amount.isnull() & ~table.amount_missing
         out["huge_amount"] = (size > LARGEST_AMOUNT) & (size <= _LARGEST_FLOAT)
-        if t.raw_amount.type().is_string():
-            out["bad_amount"] = t.raw_amount.notnull() & t.amount.isnull()
+        inside = window(day, settings) if "at" in table.columns else ibis.literal(True)
+        out["negative"] = inside & (amount < 0)
+        out["zero"] = inside & (amount == 0)
+        for digits in DIGITS:
+            scaled = (amount * 10.0**digits).round(0)
+            out[f"beyond_{digits}"] = scaled / 10.0**digits != amount
+    if "zoned" in table.columns:
+        out["zoned"] = table.zoned
     return out
 
 
@@ -80,41 +100,22 @@ def window(day: Any, settings: Settings, end: date | None = None) -> Any:
     return inside
 
 
-def scan(table: Any, settings: Settings, flags: list[str]) -> Scan:
-    """Look at every row once.
-
-    Parameters
-    ----------
-    table : Table
-        Some of ``id, at, amount, zoned``, and the boolean columns named in `flags`.
-    """
-    wanted = {"rows": table.count(), **{f: table.count(where=table[f]) for f in flags}}
-    inside: Any = ibis.literal(True)
+def scan(table: Any, settings: Settings, *, text_ids: bool) -> Scan:
+    """Look at every row once; the parameters are those of :func:`masks`."""
+    wrong = masks(table, settings, text_ids=text_ids)
+    wanted = {"rows": table.count()} | {k: table.count(where=v) for k, v in wrong.items()}
     if "at" in table.columns:
         day = cut(table.at, settings)
-        inside = window(day, settings)
         wanted |= {"first": day.min(), "last": day.max()}
-        if settings.start is not None:
-            wanted["before"] = table.count(where=day < moment(settings.start, settings))
-        if settings.end is not None:
-            wanted["after"] = table.count(where=day > moment(settings.end, settings))
-    if "zoned" in table.columns:
-        wanted["zoned"] = table.count(where=table.zoned)
     if "amount" in table.columns:
-        amount = table.amount
-        wanted["negative"] = table.count(where=inside & (amount < 0))
-        wanted["zero"] = table.count(where=inside & (amount == 0))
-        wanted["total"] = amount.abs().sum()
-        for digits in DIGITS:
-            scaled = (amount * 10.0**digits).round(0)
-            wanted[f"beyond_{digits}"] = table.count(where=scaled / 10.0**digits != amount)
+        wanted["total"] = table.amount.abs().sum()
     row = fetch_row(table.aggregate(**wanted))
     first, last, total = (row.pop(k, None) for k in ("first", "last", "total"))
     return Scan({k: int(v) for k, v in row.items()}, first, last, total or 0.0)
 
 
 def value_problems(
-    found: Scan, source: Source, typed: Typed, settings: Settings, flagged: dict[str, Any]
+    found: Scan, source: Source, typed: Typed, settings: Settings
 ) -> list[Problem]:
     """Turn what was found into problems, with examples."""
     if found["rows"] == 0:
@@ -151,22 +152,18 @@ def value_problems(
         ),
     }
     words = {**names, **{f"c_{role}": text for role, text in column.items()}}
-    rows = dict(flagged)
-    if typed.has("at"):
-        day = cut(typed.table.at, settings)
-        if settings.strict and settings.end is not None:
-            rows["after"] = day > moment(settings.end, settings)
-        if settings.returns == "error" and typed.has("amount"):
-            rows["negative"] = window(day, settings) & (typed.table.amount < 0)
+    ignored = set() if settings.strict else {"after"}
+    ignored |= set() if settings.returns == "error" else {"negative"}
+    wrong = masks(typed.table, settings, text_ids=False)
     return [
         Problem(
             what.format(**words),
             fix.format(**words),
             found[name],
-            examples(source, typed, rows[name], settings),
+            examples(source, typed, wrong[name], settings),
         )
         for name, (what, fix) in texts.items()
-        if name in rows and found[name]
+        if found[name] and name not in ignored
     ]
 
 

@@ -33,9 +33,9 @@ class Typed:
     ----------
     table : Table
         ``id``; ``at``, wall time (a date or a timestamp without a zone; null if unreadable);
-        ``amount``, float64; the columns as they came, in ``raw_id``, ``raw_date`` and
-        ``raw_amount``; ``zoned``, whether a text date named its zone. Columns with problems
-        are absent.
+        ``amount``, float64; ``date_missing`` and ``amount_missing``, whether they were null
+        when they came; ``zoned``, whether a text date named its zone; and the columns as they
+        came, in ``raw_id``, ``raw_date`` and ``raw_amount``. Columns with problems are absent.
     problems : list of Problem
         Types that are not supported.
     zoned : bool
@@ -64,6 +64,8 @@ def type_columns(source: Source, table: ir.Table, settings: Settings) -> Typed:
         _add_amount(columns, table["amount"], names["amount"], typed, source.backend)
     for role in table.columns:
         columns[f"raw_{role}"] = table[role]
+        if role != "id":
+            columns[f"{role}_missing"] = table[role].isnull()
     typed.table = table.select(**columns)
     return typed
 
@@ -127,22 +129,21 @@ def _read_text(raw: Any, zone: str) -> tuple[Any, Any]:
     """Read ISO 8601 dates and times, with or without an offset, and yyyymmdd.
 
     The engine's cast to a timestamp ignores offsets and whatever else follows the time, so
-    text with a letter or a sign there goes through the cast that does not.
+    text with a letter or a sign there goes through the cast that does not. It also reads
+    'epoch', 'infinity' and years that Python has no date for, which the shape rules out.
     """
     text = raw.strip()
-    tail = text.substr(11)
-    named = tail.re_search("[A-Za-z+-]") | text.substr(10, 1).isin(["Z", "z", "+", "-"])
+    named = text.substr(11).re_search("[A-Za-z(+-]") | text.substr(10, 1).isin(["Z", "+", "-"])
     zoned = (text.length() > 10) & named
     instant = _wall_time(ibis.literal(zone), text.try_cast(dt.Timestamp(timezone="UTC")))
-    naive = text.try_cast(dt.timestamp)
-    compact = ibis.coalesce(_strptime(text, ibis.literal("%Y%m%d")), naive)
+    has_year = (text >= "0001") & (text < ":")  # a colon follows 9
+    separated = has_year & text.substr(4, 1).isin(["-", "/"])
     at = ibis.cases(
-        (~text.substr(0, 1).between("0", "9"), ibis.null(dt.timestamp)),  # 'epoch', 'infinity'
-        (text.length() == 8, compact),
-        (zoned, instant),
-        else_=naive,
+        (separated & zoned, instant),
+        (separated, text.try_cast(dt.timestamp)),
+        (has_year & (text.length() == 8), _strptime(text, ibis.literal("%Y%m%d"))),
     )
-    return _within_calendar(at), zoned.fill_null(False)
+    return at, (separated & zoned).fill_null(False)
 
 
 _wall_time: Any = ibis.udf.scalar.builtin(

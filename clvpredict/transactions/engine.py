@@ -35,6 +35,7 @@ class Engine:
                 ),
             }
         )
+        self.raw.execute("SET enable_progress_bar = false")
         self.backend: Backend = ibis.duckdb.from_connection(self.raw)
         self._tables = 0
 

@@ -22,7 +22,6 @@ from clvpredict.rfm import Provenance, RFMSummary, with_provenance
 from clvpredict.transactions.checks import (
     DIGITS,
     Scan,
-    masks,
     scan,
     value_problems,
     window,
@@ -87,11 +86,10 @@ def prepare(source: Source, settings: Settings) -> Ready:
     found = Scan({})
     if source.table is not None:
         typed = type_columns(source, source.table, settings)
-        flagged = masks(typed, settings, text_ids=source.text)
-        rows = _flagged_rows(source, typed, flagged)
-        found = scan(rows, settings, list(flagged))
+        rows = _kept(source, typed)
+        found = scan(rows, settings, text_ids=source.text)
         problems += typed.problems
-        problems += value_problems(found, source, typed, settings, flagged)
+        problems += value_problems(found, source, typed, settings)
         problems += window_problems(found, settings)
     if problems:
         raise DataError("transactions", with_access(problems, source.access))
@@ -102,12 +100,10 @@ def prepare(source: Source, settings: Settings) -> Ready:
     return Ready(rows, found, end, typed.zoned or found["zoned"] > 0)
 
 
-def _flagged_rows(source: Source, typed: Typed, flagged: dict[str, Any]) -> ir.Table:
-    """The typed columns and the flags; text is parsed once, into a table of the engine."""
-    kept = [c for c in ("id", "at", "amount", "zoned") if typed.has(c)]
-    rows = typed.table.select(*kept, **flagged)
-    is_text = source.text or "zoned" in kept
-    if source.engine is not None and is_text and typed.table.columns:
+def _kept(source: Source, typed: Typed) -> ir.Table:
+    """The typed columns without the raw ones; text is parsed once, into a table of the engine."""
+    rows = typed.table.select([c for c in typed.table.columns if not c.startswith("raw_")])
+    if source.engine is not None and (source.text or typed.has("zoned")):
         return source.engine.materialise(rows)
     return rows
 

@@ -233,3 +233,44 @@ def test_fit_is_quiet_on_good_data(cdnow_rfm: pd.DataFrame) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clv.CLVModel(clv.BGNBD(), clv.GammaGamma()).fit(cdnow_rfm)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_data_end_honestly(seed: int) -> None:
+    """Odd bases: few customers, equal ones, outliers. Fitted, unidentified or refused; finite."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([2, 3, 5, 10, 30, 100]))
+    T = rng.uniform(0.1, 1, n) * 10 ** rng.uniform(-2, 4)
+    x = [
+        rng.poisson(rng.uniform(0.05, 5), n),
+        np.full(n, rng.integers(1, 5)),
+        (rng.random(n) < 0.1) * rng.integers(1, 300, n),
+        np.floor(np.exp(rng.normal(0, 2, n))),
+    ][seed % 4]
+    late = rng.random(n) ** rng.choice([0.2, 1, 5])
+    spend = np.exp(rng.normal(3, rng.choice([0.01, 1, 3]), n))
+    rfm = pd.DataFrame(
+        {
+            "frequency": x,
+            "recency": np.where(x > 0, T * np.maximum(late, 1e-3), 0),
+            "T": T,
+            "monetary_value": np.where(x > 0, spend, 0),
+        }
+    )
+    for estimator in ESTIMATORS:
+        model = estimator()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IdentificationWarning)
+            warnings.simplefilter("ignore", IndependenceWarning)
+            try:
+                model.fit(rfm)
+            except DataError:
+                continue
+        assert model.convergence_.status in ("converged", "unidentified")
+        table = model.summary()
+        assert np.isfinite(table["estimate"]).all()
+        if model.convergence_.status == "converged":
+            assert model.convergence_.gradient_norm < 1e-5
+            assert (np.linalg.eigvalsh(model.result_.log_covariance) > 0).all()
+        if not isinstance(model, clv.GammaGamma):
+            assert np.isfinite(model.expected_purchases(rfm, float(T.mean()))).all()

@@ -1,0 +1,62 @@
+"""What every measured process does, in our environment and the peers' alike: one task, timed.
+
+Standard library only. A task loads its inputs, imports what it needs, then times stages; the
+process prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Facts = dict[str, Any]
+
+
+class Stopwatch:
+    """Seconds by stage, and the process's peak memory when the last of them ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.peak_mib = 0.0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+        # Linux counts in KiB. Checks of the results, later, do not count.
+        self.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    def repeat(self, stage: str, call: Callable[[], object], times: int) -> None:
+        """Time many calls after a warm-up; their median counts."""
+        call()
+        taken = []
+        for _ in range(times):
+            with self(stage):
+                call()
+            taken.append(self.seconds[stage])
+        self.seconds[stage] = median(taken)
+
+
+Task = Callable[[Stopwatch, Path, Path], Facts]
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of the packages that an environment has."""
+    return {package: version(package) for package in packages}
+
+
+def run(tasks: Mapping[str, Task]) -> None:
+    """Run the task that the command line names: TASK DATA_FOLDER OUT_FILE."""
+    name, data, out = sys.argv[1:]
+    watch = Stopwatch()
+    facts = tasks[name](watch, Path(data), Path(out))
+    print(json.dumps({"seconds": watch.seconds, "peak_mib": watch.peak_mib, "facts": facts}))
