@@ -12,7 +12,10 @@ ARGS ?=
 PYTEST_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Compiling every module would take longer than all the rest of the install, and most are never
+# imported; so each is compiled, and its bytecode kept, when it is first used.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 # Stamps: touched when an install has succeeded, older than their inputs when it must be redone.
 RUNTIME := $(VENV)/.installed-runtime
@@ -72,7 +75,7 @@ docs: $(DEV)  ## build the documentation site into site/
 constraints: | $(BIN)/python  ## resolve all dependencies afresh into constraints.txt
 	@echo "Resolving the newest versions in $(VENV)-resolve (a few minutes) ..."
 	@$(BIN)/python -m venv --clear $(VENV)-resolve
-	@$(VENV)-resolve/bin/python -m pip install --quiet --disable-pip-version-check \
+	@$(VENV)-resolve/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		".[dev,docs,lifetimes,mlflow,polars,spark]"
 	@$(VENV)-resolve/bin/python -m pip freeze --exclude clvpredict \
 		| grep -E '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' > constraints.txt

@@ -101,8 +101,8 @@ def markdown(results: pd.DataFrame) -> str:
         "",
         (
             f"{results['seed'].nunique()} simulated customer bases of 1,000 to 20,000 customers "
-            "and 13 to 156 weeks, parameters drawn over a wide range (`tests/simulation_study.py` has "
-            "it); every base is fitted with its own purchase model and Gamma-Gamma. Remake this "
+            "and 13 to 156 weeks, parameters drawn over a wide range (`tests/simulation_study.py` "
+            "has it); every base is fitted with its own purchase model and Gamma-Gamma. Remake this "
             "page with `python tests/simulation_study.py --write`; `make slow` checks it."
         ),
         "",

@@ -24,6 +24,12 @@ def run(*command, cwd, **environment):
     )
 
 
+def make(*arguments, cwd, **environment):
+    """Run make as from a shell, also when the tests themselves were started by make."""
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV")
+    return run("env", *(f"-u{name}" for name in outer), "make", *arguments, cwd=cwd, **environment)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Build from a copy of what the build reads; --no-isolation keeps it off the network."""
@@ -117,13 +123,13 @@ def fake_python(folder, *, name="python3", old=False, lame=False):
 
 
 def test_make_alone_lists_the_verbs(checkout):
-    listing = run("make", cwd=checkout).stdout
+    listing = make(cwd=checkout).stdout
     verbs = set(re.findall(r"^  ([a-z-]+) +\S", listing, re.MULTILINE))
     assert verbs >= {
         *("demo", "test", "slow", "notebooks", "lint", "format", "types"),
         *("bench", "bench-core", "docs", "clean", "help"),
     }
-    assert run("make", "help", cwd=checkout).stdout == listing
+    assert make("help", cwd=checkout).stdout == listing
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_make_alone_lists_the_verbs(checkout):
 @pytest.mark.parametrize("verb", ["demo", "test"])
 def test_make_says_in_one_line_what_is_wrong_with_python(checkout, verb, fault, says):
     python = fake_python(checkout, **fault)
-    done = run("make", f"PYTHON={python}", verb, cwd=checkout)
+    done = make(f"PYTHON={python}", verb, cwd=checkout)
     assert done.returncode != 0
     (line,) = (done.stdout + done.stderr).splitlines()
     assert says.format(python=python) in line
@@ -145,7 +151,7 @@ def test_make_says_in_one_line_what_is_wrong_with_python(checkout, verb, fault, 
 
 
 def test_make_without_any_python_says_so(checkout):
-    done = run("make", "PYTHON=/nowhere/python3", "demo", cwd=checkout)
+    done = make("PYTHON=/nowhere/python3", "demo", cwd=checkout)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert "needs Python 3.12 or newer; found none at /nowhere/python3." in line
 
@@ -156,5 +162,5 @@ def test_make_passes_over_a_python_that_is_too_old(checkout):
     fake_python(folder, name="python3", old=True)
     suitable = fake_python(folder, name="python3.12")
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    done = run("make", ".venv/bin/python", "--dry-run", cwd=checkout, PATH=path, PYTHON="")
+    done = make(".venv/bin/python", "--dry-run", cwd=checkout, PATH=path)
     assert f"with {suitable} ..." in done.stdout

@@ -289,6 +289,7 @@ def info(
         if said is not None:
             session.facts["predictions"] = said
             session.facts["data"]["provenance"] = said.get("data")
+            session.facts["data"]["time_unit"] = said.get("time_unit")
         show.summary(session, session.facts["data"])
         if said is not None:
             show.metadata(session, said)
@@ -321,7 +322,7 @@ def main() -> None:
         # A terminal of another encoding shows a "?" rather than end the program.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # not on all streams
-    app()
+    app(prog_name="clvpredict")
 
 
 def _session(

@@ -21,7 +21,12 @@ def of_summary(rfm: pd.DataFrame) -> Facts:
     found: Facts = {"customers": len(rfm)}
     if "frequency" in rfm.columns:
         found["repeat_buyers"] = int((rfm["frequency"] > 0).sum())
-    return {**found, "provenance": summary_metadata(rfm)}
+    provenance = summary_metadata(rfm)
+    return {
+        **found,
+        "time_unit": provenance["time_unit"] if provenance else None,
+        "provenance": provenance,
+    }
 
 
 def of_models(model: Estimator | CLVModel) -> list[Facts]:
@@ -39,6 +44,7 @@ def of_fit(model: Estimator | CLVModel) -> Facts:
     part = model.purchases if isinstance(model, CLVModel) else model
     return {
         "customers": part.result_.n_customers,
+        "time_unit": part.time_unit_.code if part.time_unit_ else None,
         "provenance": part.data_,
         "fingerprint": part.fingerprint_,
     }

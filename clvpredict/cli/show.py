@@ -36,17 +36,14 @@ def summary(session: Session, found: Facts) -> None:
     lines += [
         (f"left out: {why}", f"{count:,}") for why, count in source.get("excluded", {}).items()
     ]
+    unit, split = found["time_unit"], source.get("calibration_end")
+    lines.append(("time unit", TimeUnit.parse(unit).label if unit else "not known"))
     if source:
-        lines.append(("time unit", TimeUnit.parse(source["time_unit"]).label))
-        lines.append(
-            ("observed until", str(source["calibration_end"] or source["observation_end"]))
-        )
-        if source["calibration_end"]:
-            lines.append(("holdout until", str(source["observation_end"])))
-        if source["currency"]:
-            lines.append(("amounts in", source["currency"]))
-    else:
-        lines.append(("time unit", "not known: the file does not say"))
+        lines.append(("observed until", str(split or source.get("observation_end"))))
+    if split:
+        lines.append(("holdout until", str(source.get("observation_end"))))
+    if source.get("currency"):
+        lines.append(("amounts in", str(source["currency"])))
     _pairs(session, "Customers", lines)
 
 

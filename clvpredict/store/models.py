@@ -248,22 +248,26 @@ def _restored(part: _Part) -> Estimator:
         )
     cls = ESTIMATORS[part.model]
     names = tuple(part.fit.parameters)
-    covariance = np.array(part.fit.log_covariance, dtype=np.float64, ndmin=2)
+    covariance = part.fit.log_covariance
     expected = cls._model.parameter_names
     if part.estimator != cls.__name__:
         raise _ContradictionError(f"{part.model} is not of class {part.estimator}")
-    if names != expected or covariance.shape != (len(names), len(names)):
+    if names != expected:
         raise _ContradictionError(
-            f"{part.model} has the parameters {', '.join(expected)}; the file has "
-            f"{', '.join(names)} and a covariance of shape {covariance.shape}"
+            f"{part.model} has the parameters {', '.join(expected)}, the file {', '.join(names)}"
         )
+    for name, value in part.fit.parameters.items():
+        if not 0 < value < np.inf:
+            raise _ContradictionError(f"{name} = {value!r} is not a positive number")
+    if [len(row) for row in covariance] != [len(names)] * len(names):
+        raise _ContradictionError("the covariance is not of one row and column per parameter")
     estimator = cls()
     estimator._result = FitResult(
         model=part.model,
         method=part.fit.method,
         names=names,
         estimate=np.array(list(part.fit.parameters.values())),
-        log_covariance=covariance,
+        log_covariance=np.array(covariance),
         log_likelihood=part.fit.log_likelihood,
         n_customers=part.fit.n_customers,
         n_rows=part.fit.n_rows,
