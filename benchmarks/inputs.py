@@ -63,6 +63,7 @@ def main(size: Size, folder: Path) -> None:
             partial = file.with_suffix(".partial")
             make().to_parquet(partial, index=False)
             partial.rename(file)
+    clv.load_cdnow().to_csv(folder / "cdnow.csv", index=False)
 
 
 if __name__ == "__main__":

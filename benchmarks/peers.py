@@ -16,7 +16,6 @@ import pandas as pd
 from benchmarks.measure import Facts, Stopwatch, run, versions
 from benchmarks.scenario import (
     ANNUAL_RATE,
-    CDNOW_END,
     CDNOW_FITS,
     END,
     MONTHS,
@@ -101,15 +100,13 @@ def main_job(watch: Stopwatch, data: Path, out: Path) -> Facts:
     from lifetimes.utils import summary_data_from_transaction_data
 
     log = pd.read_csv(data / "cdnow.csv", parse_dates=["date"])
-    summary = summary_data_from_transaction_data(
-        log, "customer_id", "date", "amount", observation_period_end=CDNOW_END
-    )
+    summary = summary_data_from_transaction_data(log, "customer_id", "date", "amount")
     columns = [summary[c] for c in _COLUMNS]
     purchases = _fitter().fit(*columns)
     buyers = summary[summary["monetary_value"] > 0]
     spend = GammaGammaFitter().fit(buyers["frequency"], buyers["monetary_value"])
     clv = spend.customer_lifetime_value(
-        purchases, *columns, summary["monetary_value"], time=9, discount_rate=_MONTHLY_RATE
+        purchases, *columns, summary["monetary_value"], time=MONTHS, discount_rate=_MONTHLY_RATE
     )
     summary.assign(clv=clv).to_csv(out)
     return {}
@@ -138,7 +135,7 @@ def _known_models() -> tuple[Any, Any]:
 
 
 def _fitted(model: Any) -> Facts:
-    frequency, recency, T, weights = (model.data[c] for c in (*_COLUMNS, "weights"))
+    frequency, T, weights = (model.data[c] for c in ("frequency", "T", "weights"))
     # What it keeps is the mean, in scaled time.
     scale = np.log(T.max()) * float((weights * frequency).sum())
     total = -model._negative_log_likelihood_ * float(weights.sum()) - scale

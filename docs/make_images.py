@@ -17,7 +17,8 @@ IMAGES = Path(__file__).parent / "images"
 
 # From top to bottom: the modules of a layer, and what they do.
 LAYERS = [
-    ("cli · demo", "the command line; the demonstration"),
+    ("demo", "the main job on the sample data, with a test of it"),
+    ("cli", "the command line"),
     ("plots · store · datasets", "pictures of tables; files, whole or not at all; sample data"),
     ("estimators", "what users hold: they check, delegate and label"),
     ("evaluate", "predictions beside purchases the model has not seen"),
@@ -122,9 +123,9 @@ def main() -> None:
     from matplotlib.figure import Figure
 
     IMAGES.mkdir(exist_ok=True)
-    # Equal drawings give equal files.
-    mpl.rcParams["svg.hashsalt"] = "clvpredict"
-    figure = Figure(figsize=(11, 8.2), layout="constrained", facecolor="white")
+    # Equal drawings give equal files; text stays text.
+    mpl.rcParams |= {"svg.hashsalt": "clvpredict", "svg.fonttype": "none"}
+    figure = Figure(figsize=(11, 8.8), layout="constrained", facecolor="white")
     draw_layers(figure.add_subplot())
     figure.savefig(IMAGES / "architecture.svg", metadata={"Date": None, "Creator": None})
     draw_calibration(IMAGES / "calibration.png")

@@ -58,8 +58,8 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, excel_safe: bool = Fal
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
     >>> clv.write_table(rfm.head(2), "-")
     customer_id,frequency,recency,T,monetary_value
-    4,3,49.0,78.0,23.723333333333333
-    18,0,0.0,78.0,0.0
+    4,3,49.285714285714285,77.85714285714286,23.723333333333333
+    18,0,0.0,77.42857142857143,0.0
     """
     if excel_safe:
         frame = _excel_safe(frame)

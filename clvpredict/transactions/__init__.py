@@ -30,6 +30,95 @@ def rfm_summary(
     currency: str | None = None,
     strict: bool = False,
 ) -> RFMSummary:
+    """Summarise transactions: one row per customer (Fader & Hardie's definitions).
+
+    Rows within one collapse period are one purchase, of the sum of their amounts. `frequency`
+    counts repeat purchases, `recency` is the age at the last one, `T` the age at the end of
+    observation, `monetary_value` the mean value of the repeat purchases (0 where there is none).
+
+    Parameters
+    ----------
+    transactions : frame, pyarrow table, path, or Ibis table
+        One row per transaction: a pandas frame, a polars frame (lazy too), a pyarrow table,
+        record batch, reader or dataset, anything else that streams Arrow; the path of a CSV or
+        Parquet file, a glob, a folder, or a list of these; or an Ibis table, which is
+        computed where it is (tested with DuckDB, polars and SQLite; on others than DuckDB,
+        dates with a time zone and dates or amounts that are text must be converted first).
+        It is never changed.
+    customer_id : str, default "customer_id"
+        Column of ids: integers, strings, UUIDs or bytes, which come back unchanged. In CSV files
+        ids are integers if every one is written as an integer is, else text ("007" stays).
+    date : str, default "date"
+        Column of dates or timestamps; text is read as ISO 8601 ("1997-09-30",
+        "1997-09-30T12:00:00+02:00") or yyyymmdd. Wall time counts: those with a zone or an
+        offset are converted to `timezone`, others are taken as they are.
+    amount : str or None, default "amount"
+        Column of amounts; None for a summary without monetary columns. Amounts are added
+        exactly, whatever the order of rows.
+    observation_end : str, date or datetime, optional
+        The last day (hour when ``collapse="h"``) that counts; the data's last one by default.
+        A date without a time means the whole day.
+    observation_start : str, date or datetime, optional
+        The first day that counts. Customers who had bought before it look new from then on; a
+        warning says how many there are.
+    time_unit : str or timedelta, default "D"
+        Unit of `recency` and `T`: ``"h"``, ``"D"``, ``"W"`` (7 days), ``"M"`` (365.25/12 days),
+        ``"Y"`` (365.25 days), or a multiple such as ``"10D"``. Ages are whole numbers of days
+        (of hours when ``collapse="h"``), divided by the unit once.
+    collapse : {"h", "D", "W"}, default "D"
+        Purchases within one hour, day or week (from Monday) count once. Ages are counted between
+        the starts of these periods.
+    returns : {"net", "drop", "error"}, default "net"
+        Negative amounts reduce the value of their period, and a period that nets to 0 or less
+        is no purchase; or are left out; or are a problem. Either way a period with amounts
+        of 0 only is a purchase of value 0: CDNOW has 8 such free orders that are first
+        purchases, and the published 2,357 customers count them.
+    include_first_transaction : bool, default False
+        Whether `frequency` and `monetary_value` count the first purchase as well. Purchase
+        models need False.
+    timezone : str, default "UTC"
+        IANA name of the zone that dates with a zone are converted to.
+    currency : str, optional
+        Label of the amounts, kept with the summary.
+    strict : bool, default False
+        Whether rows after `observation_end` are a problem, rather than left out and counted.
+
+    Returns
+    -------
+    RFMSummary, shape (customers, 5)
+        ``customer_id, frequency, recency, T, monetary_value``, sorted by id. Its
+        ``provenance`` has the units and what was left out and why, as counts.
+
+    Raises
+    ------
+    DataError
+        Listing every problem of the transactions at once, with examples and what to type.
+    OptionError
+        If another argument has a value that is not allowed.
+
+    Warns
+    -----
+    DataWarning
+        If customers had bought before `observation_start`.
+
+    See Also
+    --------
+    calibration_holdout : The same with a holdout period, to check predictions on.
+
+    References
+    ----------
+    P. S. Fader, B. G. S. Hardie, K. L. Lee (2005), "Counting Your Customers" the Easy Way: An
+    Alternative to the Pareto/NBD Model, Marketing Science 24 (2).
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> rfm[["frequency", "recency", "T"]].round(2).head(2)
+       frequency  recency      T
+    0          2    30.43  38.86
+    1          1     1.71  38.86
+    """
     settings = Settings.read(
         customer_id=customer_id,
         date=date,
@@ -68,6 +157,55 @@ def calibration_holdout(
     currency: str | None = None,
     strict: bool = False,
 ) -> RFMSummary:
+    """Summarise transactions up to a date, and what the same customers bought after it.
+
+    A purchase on `calibration_end` belongs to the calibration period. Customers who first
+    buy after it are not in the summary, and are counted in its provenance.
+
+    Parameters
+    ----------
+    transactions : frame, pyarrow table, path, or Ibis table
+        As in :func:`rfm_summary`.
+    calibration_end : str, date or datetime
+        The last day of the calibration period.
+    customer_id, date, amount : str
+        Columns, as in :func:`rfm_summary`.
+    observation_end : str, date or datetime, optional
+        The last day of the holdout period; the data's last one by default.
+    observation_start, time_unit, collapse, returns, include_first_transaction, timezone, \
+currency, strict
+        As in :func:`rfm_summary`. A collapse period that `calibration_end` cuts in two counts
+        on both sides.
+
+    Returns
+    -------
+    RFMSummary, shape (customers, 8)
+        The columns of :func:`rfm_summary` as of `calibration_end`; ``frequency_holdout``, the
+        purchases after it; ``monetary_value_holdout``, their mean value (0 where there is
+        none); ``duration_holdout``, the length of the holdout period in the time unit. Without
+        amounts, there are no monetary columns.
+
+    Raises
+    ------
+    DataError
+        Listing every problem of the transactions at once, such as a `calibration_end` that is
+        not within the data or not before the end of observation.
+    OptionError
+        If another argument has a value that is not allowed.
+
+    References
+    ----------
+    P. S. Fader, B. G. S. Hardie, K. L. Lee (2005), "Counting Your Customers" the Easy Way: An
+    Alternative to the Pareto/NBD Model, Marketing Science 24 (2).
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> cdnow = clv.load_cdnow()
+    >>> rfm = clv.calibration_holdout(cdnow, calibration_end="1997-09-30", time_unit="W")
+    >>> int(rfm["frequency_holdout"].sum())
+    1882
+    """
     settings = Settings.read(
         customer_id=customer_id,
         date=date,

@@ -100,7 +100,7 @@ def _dates(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
         return pa.array(series, pa.date32(), from_pandas=True)
     if kinds and all(issubclass(k, date) for k in kinds):
         # Arrow would take naive and aware times together, or cut times off dates, silently.
-        aware = series.dropna().map(lambda d: getattr(d, "tzinfo", None) is not None)
+        aware = series.dropna().map(_is_aware)
         if aware.nunique() > 1:
             raise TypeError
         moments = pd.to_datetime(series, utc=bool(aware.all()))
@@ -122,6 +122,10 @@ def _amounts(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
 _READERS = {"id": _ids, "date": _dates, "amount": _amounts}
 
 
+def _is_aware(moment: date) -> bool:
+    return getattr(moment, "tzinfo", None) is not None
+
+
 def _refuse_mixture(kinds: set[type]) -> None:
     """Arrow would convert some mixtures without a word (bytes and text, integers and floats)."""
     families = {next((f for f in _FAMILIES if issubclass(k, f)), k) for k in kinds}
@@ -137,12 +141,15 @@ def _mixed(present: pd.Series[Any], kinds: set[type], role: str, name: str) -> P
         "date": f"make them one type, e.g. {column} = pd.to_datetime({column}, utc=True)",
         "amount": f"make them numbers, e.g. {column} = pd.to_numeric({column})",
     }
-    first = present.groupby(present.map(type)).head(1).head(5)
-    examples = [f"row label {i!r}: {value!r}" for i, value in first.items()]
-    if len(kinds) > 1:
+    first = present[~present.map(type).duplicated()]
+    if role == "date" and kinds and all(issubclass(k, date) for k in kinds):
+        what = f"'{name}' mixes times with and without a time zone"
+        first = present[~present.map(_is_aware).duplicated()]
+    elif len(kinds) > 1:
         what = f"'{name}' mixes types ({found})"
     elif all(issubclass(k, Integral) for k in kinds):
         what = f"'{name}' has integers beyond 64 bits"
     else:
         what = f"'{name}' holds objects of type {found or 'unknown'}"
+    examples = [f"row label {i!r}: {value!r}" for i, value in first.head(5).items()]
     return Problem(what, fixes[role], len(present), examples)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _N_EXAMPLES = 5
-# Amounts that are decimals of so many digits are summed as integers.
-DIGITS = (4, 8)
+# Amounts that are decimals of so many digits are summed as whole numbers.
+DIGITS = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def masks(table: Any, settings: Settings, *, text_ids: bool) -> dict[str, ir.Boo
         out["negative"] = inside & (amount < 0)
         out["zero"] = inside & (amount == 0)
         for digits in DIGITS:
-            scaled = (amount * 10.0**digits).round(0)
-            out[f"beyond_{digits}"] = scaled / 10.0**digits != amount
+            out[f"beyond_{digits}"] = amount.round(digits) != amount
     if "zoned" in table.columns:
         out["zoned"] = table.zoned
     return out
@@ -114,9 +113,7 @@ def scan(table: Any, settings: Settings, *, text_ids: bool) -> Scan:
     return Scan({k: int(v) for k, v in row.items()}, first, last, total or 0.0)
 
 
-def value_problems(
-    found: Scan, source: Source, typed: Typed, settings: Settings
-) -> list[Problem]:
+def value_problems(found: Scan, source: Source, typed: Typed, settings: Settings) -> list[Problem]:
     """Turn what was found into problems, with examples."""
     if found["rows"] == 0:
         return [Problem("there are no rows", "give at least one transaction")]
@@ -135,8 +132,7 @@ def value_problems(
         ),
         "bad_amount": (
             "'{amount}' cannot be read as a number",
-            "{c_amount} = pd.to_numeric({c_amount}.str.replace(...))   "
-            "# remove currency signs and thousands separators; the decimal sign is '.'",
+            "{c_amount} = pd.to_numeric({c_amount}.str.replace(...))   # currency, thousands, ...",
         ),
         "huge_amount": (
             f"'{{amount}}' is beyond {LARGEST_AMOUNT:g}, where floats have no cents",

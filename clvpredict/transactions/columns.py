@@ -56,17 +56,18 @@ def type_columns(source: Source, table: ir.Table, settings: Settings) -> Typed:
     columns: dict[str, ir.Value] = {}
     typed = Typed(table)
     names = settings.names
-    if "id" in table.columns:
-        _add_id(columns, table["id"], names["id"], typed)
-    if "date" in table.columns:
-        _add_date(columns, table["date"], names["date"], typed, source.backend, settings.timezone)
-    if "amount" in table.columns:
-        _add_amount(columns, table["amount"], names["amount"], typed, source.backend)
-    for role in table.columns:
-        columns[f"raw_{role}"] = table[role]
+    roles = table.columns
+    if "date" in roles:
+        _add_date(columns, names["date"], typed, source.backend, settings.timezone)
+    if "id" in roles:
+        _add_id(columns, names["id"], typed)
+    if "amount" in roles:
+        _add_amount(columns, names["amount"], typed, source.backend)
+    for role in roles:
+        columns[f"raw_{role}"] = typed.table[role]
         if role != "id":
-            columns[f"{role}_missing"] = table[role].isnull()
-    typed.table = table.select(**columns)
+            columns[f"{role}_missing"] = typed.table[role].isnull()
+    typed.table = typed.table.select(**columns)
     return typed
 
 
@@ -75,7 +76,8 @@ def whole_number(text: ir.StringValue) -> ir.BooleanValue:
     return (text.try_cast("int64").cast("string") == text).fill_null(False)
 
 
-def _add_id(columns: dict[str, Any], raw: ir.Value, name: str, typed: Typed) -> None:
+def _add_id(columns: dict[str, Any], name: str, typed: Typed) -> None:
+    raw = typed.table["id"]
     kind = raw.type()
     if kind.is_integer() or kind.is_string() or kind.is_uuid() or kind.is_binary():
         columns["id"] = raw
@@ -83,12 +85,11 @@ def _add_id(columns: dict[str, Any], raw: ir.Value, name: str, typed: Typed) -> 
         typed.problems.append(unsupported_type("id", name, str(kind)))
 
 
-def _add_date(
-    columns: dict[str, Any], raw: Any, name: str, typed: Typed, backend: str, zone: str
-) -> None:
+def _add_date(columns: dict[str, Any], name: str, typed: Typed, backend: str, zone: str) -> None:
+    raw: Any = typed.table["date"]
     kind = raw.type()
     if kind.is_date() or (kind.is_timestamp() and kind.timezone is None):
-        columns["at"] = _within_calendar(raw)
+        columns["at"] = _within_calendar(raw) if backend == "duckdb" else raw
     elif kind.is_timestamp() and backend != "duckdb":
         typed.problems.append(no_zone_in_place(name, backend))
     elif kind.is_timestamp():
@@ -97,14 +98,14 @@ def _add_date(
     elif kind.is_string() and backend != "duckdb":
         typed.problems.append(no_text_in_place("date", name, backend))
     elif kind.is_string():
-        columns["at"], columns["zoned"] = _read_text(raw, zone)
+        typed.table, columns["at"], zoned = _read_text(typed.table, raw, zone)
+        columns["zoned"] = zoned.fill_null(False)
     else:
         typed.problems.append(unsupported_type("date", name, str(kind)))
 
 
-def _add_amount(
-    columns: dict[str, Any], raw: ir.Value, name: str, typed: Typed, backend: str
-) -> None:
+def _add_amount(columns: dict[str, Any], name: str, typed: Typed, backend: str) -> None:
+    raw: Any = typed.table["amount"]
     kind = raw.type()
     if kind.is_string() and backend != "duckdb":
         typed.problems.append(no_text_in_place("amount", name, backend))
@@ -117,7 +118,7 @@ def _add_amount(
 
 
 def _within_calendar(at: Any) -> Any:
-    """Null for what Python and pandas have no date for: infinity, BC, the year 10000."""
+    """Null for what Python has no date for: DuckDB has infinity, BC and the year 10000."""
     first, last = ibis.date("0001-01-01"), ibis.date("9999-12-31")
     if at.type().is_timestamp():
         last = ibis.timestamp("9999-12-31 23:59:59")
@@ -125,26 +126,37 @@ def _within_calendar(at: Any) -> Any:
     return ibis.cases((at.between(first, last), at))
 
 
-def _read_text(raw: Any, zone: str) -> tuple[Any, Any]:
+def _read_text(table: Any, raw: Any, zone: str) -> tuple[Any, Any, Any]:
     """Read ISO 8601 dates and times, with or without an offset, and yyyymmdd.
 
-    The engine's cast to a timestamp ignores offsets and whatever else follows the time, so
-    text with a letter or a sign there goes through the cast that does not. It also reads
-    'epoch', 'infinity' and years that Python has no date for, which the shape rules out.
+    The engine's cast to a timestamp ignores offsets and whatever else follows the time, and
+    reads 'epoch', 'infinity' and years that Python has no date for; so the shape decides.
+
+    Returns
+    -------
+    Table, Value, Value
+        The table with the shape as a column (computed once, by being in a table of its own),
+        the wall time, and whether it was converted.
     """
     text = raw.strip()
-    named = text.substr(11).re_search("[A-Za-z(+-]") | text.substr(10, 1).isin(["Z", "+", "-"])
-    zoned = (text.length() > 10) & named
-    instant = _wall_time(ibis.literal(zone), text.try_cast(dt.Timestamp(timezone="UTC")))
-    has_year = (text >= "0001") & (text < ":")  # a colon follows 9
-    separated = has_year & text.substr(4, 1).isin(["-", "/"])
-    at = ibis.cases(
-        (separated & zoned, instant),
-        (separated, text.try_cast(dt.timestamp)),
-        (has_year & (text.length() == 8), _strptime(text, ibis.literal("%Y%m%d"))),
+    shape = ibis.cases(
+        (text.re_search(_NAIVE), 1), (text.re_search(_ZONED), 2), (text.re_search(_COMPACT), 3)
     )
-    return at, (separated & zoned).fill_null(False)
+    table = table.mutate(shape=shape, text=text)
+    instant = _wall_time(ibis.literal(zone), table.text.try_cast(dt.Timestamp(timezone="UTC")))
+    at = ibis.cases(
+        (table["shape"] == 1, table.text.try_cast(dt.timestamp)),
+        (table["shape"] == 2, instant),
+        (table["shape"] == 3, _strptime(table.text, ibis.literal("%Y%m%d"))),
+    )
+    return table, ibis.cases((table.text >= "0001", at)), table["shape"] == 2
 
+
+_DAY = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+_TIME = r"[Tt ]\d{1,2}:\d{2}(:\d{2}([.]\d*)?)?"
+_NAIVE = f"{_DAY}({_TIME})?$"
+_ZONED = f"{_DAY}{_TIME} ?[A-Za-z+-][^(]*$"
+_COMPACT = r"^\d{8}$"
 
 _wall_time: Any = ibis.udf.scalar.builtin(
     lambda zone, instant: None,

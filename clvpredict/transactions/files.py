@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clvpredict.errors import DataError, Problem
+from clvpredict.errors import DataError, Problem, did_you_mean
 from clvpredict.transactions.problems import unreadable
 
 _CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
@@ -88,7 +88,7 @@ def read_header(path: str, wanted: Iterable[str]) -> CsvHeader:
     Raises
     ------
     DataError
-        If the file cannot be read or is not UTF-8.
+        If the file cannot be read, is empty or is not UTF-8.
     """
     opener = gzip.open if path.lower().endswith(".gz") else open
     try:
@@ -99,6 +99,8 @@ def read_header(path: str, wanted: Iterable[str]) -> CsvHeader:
         raise DataError("transactions", [unreadable(path, str(error))]) from error
     except UnicodeDecodeError:
         raise DataError("transactions", [unreadable(path, "it is not UTF-8")]) from None
+    if not start.strip():
+        raise DataError("transactions", [unreadable(path, "it is empty, or its first line is")])
     wanted = set(wanted)
     headers = [CsvHeader(d, _split(start, d)) for d in _DELIMITERS]
     return max(headers, key=lambda h: (len(wanted & set(h.columns)), len(h.columns)))
@@ -143,7 +145,5 @@ def _no_file(path: str) -> Problem:
     folder = os.path.dirname(path) or "."
     what = f"no file matches '{path}'" if glob.has_magic(path) else f"no file '{path}'"
     if not glob.has_magic(path) and os.path.isdir(folder):
-        from clvpredict.errors import did_you_mean
-
         what += "." + did_you_mean(os.path.basename(path), os.listdir(folder))
     return Problem(what, f"check the path; the current folder is '{os.getcwd()}'")

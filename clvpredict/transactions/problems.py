@@ -53,7 +53,10 @@ def unsupported_type(role: str, name: str, kind: str) -> Problem:
             fix = f"{column} = {column}.astype(str)"
     elif role == "date":
         what = f"dates in '{name}' are of type {kind}, not dates, timestamps or ISO strings"
-        fix = f'for 19970930: {column} = pd.to_datetime({column}, format="%Y%m%d")'
+        fix = (
+            f'for 19970930: {column} = pd.to_datetime({column}, format="%Y%m%d"); for seconds '
+            f'since 1970: {column} = pd.to_datetime({column}, unit="s")'
+        )
         if "period" in kind:
             fix = f"{column} = {column}.dt.start_time"
         elif "int" not in kind and "float" not in kind:
@@ -96,10 +99,18 @@ def not_a_source(value: object) -> Problem:
 
 def unreadable(path: str, reason: str) -> Problem:
     """A file cannot be read."""
+    reader = "read_csv" if ".csv" in path.lower() else "read_..."
     return Problem(
         f"cannot read '{path}': {reason}",
-        "check the file, or read it yourself and pass the frame, e.g. "
-        f"pd.read_csv('{path}', dtype=str, ...)",
+        f"check the file, or read it yourself and pass the frame: pd.{reader}({path!r}, ...)",
+    )
+
+
+def not_in_place(backend: str, reason: str) -> Problem:
+    """A backend lacks something that the summary needs."""
+    return Problem(
+        f"the Ibis backend '{backend}' cannot compute the summary: {reason}",
+        "have it computed here: pass transactions.to_pyarrow()",
     )
 
 

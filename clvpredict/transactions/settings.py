@@ -134,7 +134,7 @@ class Settings:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, TypeError):
+    except (KeyError, ValueError, OSError, TypeError):
         hint = did_you_mean(name, available_timezones())
         raise OptionError(
             f"timezone={name!r} is not an IANA time zone such as 'UTC' or 'Europe/Berlin'.{hint}"

@@ -19,6 +19,7 @@ from clvpredict.transactions.problems import (
     ColumnError,
     missing_column,
     not_a_source,
+    not_in_place,
     repeated_column,
     unreadable,
 )
@@ -74,7 +75,9 @@ def opened(transactions: object, names: Names) -> Iterator[Source]:
     import ibis.expr.types as ir
 
     if isinstance(transactions, ir.Table):
-        yield _from_ibis(transactions, names)
+        source = _from_ibis(transactions, names)
+        with _backend_errors(source.backend):
+            yield source
         return
     engine = Engine()
     try:
@@ -134,10 +137,11 @@ def _from_csv(paths: list[str], names: Names, engine: Engine) -> Source:
     tables, problems = [], []
     for header, group in headers.items():
         present, missing = _present(names, header.columns)
-        where = f" (in '{group[0]}'; the first line names the columns)"
-        problems += [Problem(p.what + where, p.fix) for p in missing]
+        where = f"in '{group[0]}', whose first line names the columns: "
+        problems += [Problem(where + p.what, p.fix) for p in missing]
+        some: Any = files.engine_paths(group)  # the stubs know one path only
         relation = engine.raw.read_csv(
-            files.engine_paths(group),
+            some,
             auto_detect=False,
             header=True,
             columns={f"c{i}": "VARCHAR" for i in range(max(len(header.columns), 1))},
@@ -239,6 +243,18 @@ def _select(table: ir.Table, present: Names) -> ir.Table | None:
     return (
         table.select(**{role: table[name] for role, name in present.items()}) if present else None
     )
+
+
+@contextlib.contextmanager
+def _backend_errors(backend: str) -> Iterator[None]:
+    """Say what a user's backend cannot do, and what to do instead."""
+    from ibis.common.exceptions import OperationNotDefinedError, TranslationError
+    from ibis.common.exceptions import UnsupportedOperationError as Unsupported
+
+    try:
+        yield
+    except (OperationNotDefinedError, TranslationError, Unsupported) as error:
+        raise DataError("transactions", [not_in_place(backend, str(error))]) from error
 
 
 @contextlib.contextmanager

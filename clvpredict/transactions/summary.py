@@ -6,10 +6,9 @@ import math
 import uuid
 import warnings
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import ibis
 import ibis.expr.datatypes as dt
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,7 @@ from clvpredict.transactions.checks import (
     window_problems,
     with_access,
 )
-from clvpredict.transactions.columns import cut, moment, period, type_columns, whole_number
+from clvpredict.transactions.columns import cut, moment, period, type_columns
 from clvpredict.transactions.engine import fetch, fetch_row
 from clvpredict.transactions.sources import opened
 
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
     from clvpredict.transactions.columns import Typed
     from clvpredict.transactions.settings import Settings
     from clvpredict.transactions.sources import Source
+
+
+# Backends whose argmin is tested. That of Ibis for SQLite is wrong beside a max.
+_ARGMIN = ("duckdb", "polars")
 
 
 def summarise(transactions: object, settings: Settings) -> RFMSummary:
@@ -66,12 +69,15 @@ class Ready:
         The last day (or hour) observed.
     zoned : bool
         Whether dates were converted to wall time.
+    backend : str
+        Name of the Ibis backend that has them.
     """
 
     rows: ir.Table
     found: Scan
     end: date
     zoned: bool
+    backend: str = "duckdb"
 
 
 def prepare(source: Source, settings: Settings) -> Ready:
@@ -86,18 +92,19 @@ def prepare(source: Source, settings: Settings) -> Ready:
     found = Scan({})
     if source.table is not None:
         typed = type_columns(source, source.table, settings)
-        rows = _kept(source, typed)
-        found = scan(rows, settings, text_ids=source.text)
         problems += typed.problems
-        problems += value_problems(found, source, typed, settings)
-        problems += window_problems(found, settings)
+        if typed.has("id") or typed.has("at") or typed.has("amount"):
+            rows = _kept(source, typed)
+            found = scan(rows, settings, text_ids=source.text)
+            problems += value_problems(found, source, typed, settings)
+            problems += window_problems(found, settings)
     if problems:
         raise DataError("transactions", with_access(problems, source.access))
     if source.text and not found["text_id"]:
         rows = rows.mutate(id=rows.id.cast("int64"))
     end = settings.end or found.last
     assert end is not None  # there are rows, with dates
-    return Ready(rows, found, end, typed.zoned or found["zoned"] > 0)
+    return Ready(rows, found, end, typed.zoned or found["zoned"] > 0, source.backend)
 
 
 def _kept(source: Source, typed: Typed) -> ir.Table:
@@ -113,42 +120,40 @@ class Coding:
     """How amounts are added up: exactly, so that neither order nor threads change a digit.
 
     Floats are not: 0.1 + 0.2 - 0.3 > 0, and sums depend on the order. Amounts that are
-    decimals of up to 8 digits are added as integers (29.33 -> 293300), others as decimals of
-    38 digits, of which those behind the point are as many as the total allows.
+    decimals of up to 8 digits are added as whole numbers (29.33 -> 2933) of which floats have
+    53 bits, others as decimals of 38 digits, as many of them behind the point as the total
+    allows.
 
     Parameters
     ----------
     digits : int
         Digits behind the decimal point.
-    integer : bool
-        True for integers of 10**-digits, False for decimals.
+    whole : bool
+        True for whole numbers of 10**-digits, False for decimals.
     """
 
     digits: int
-    integer: bool
+    whole: bool
 
     @classmethod
     def choose(cls, found: Scan) -> Coding:
         """Choose what is exact for the amounts that were found."""
         for digits in DIGITS:
-            if not found[f"beyond_{digits}"] and found.total * 10.0**digits < 2.0**62:
-                return cls(digits, integer=True)
-        return cls(min(24, 37 - math.ceil(math.log10(max(found.total, 1.0)))), integer=False)
+            if not found[f"beyond_{digits}"] and found.total * 10.0**digits < 2.0**53:
+                return cls(digits, whole=True)
+        return cls(min(24, 37 - math.ceil(math.log10(max(found.total, 1.0)))), whole=False)
 
     def encode(self, amount: Any) -> Any:
         """Amounts as what is added."""
-        if self.integer:
-            return (amount * 10.0**self.digits).round(0).cast("int64")
+        if self.whole:
+            # Rounded to an integer; integers would be added as 128 bits, whole floats as 64.
+            return (amount * 10.0**self.digits).round(0).cast("float64")
         return amount.cast(dt.Decimal(38, self.digits))
-
-    def fetched(self, total: Any) -> Any:
-        """A total, as it is fetched."""
-        return total.cast("int64" if self.integer else "float64")
 
     def mean(self, total: Any, n: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Mean of n amounts from their total, rounded once; 0 where there is none."""
-        unit = 10.0**self.digits if self.integer else 1.0
-        values = total.fill_null(0).to_numpy()
+        unit = 10.0**self.digits if self.whole else 1.0
+        values = total.fill_null(0.0).to_numpy()
         return np.where(n > 0, values / (unit * np.maximum(n, 1)), 0.0)
 
 
@@ -168,11 +173,13 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
     found = ready.found
     signed = settings.returns == "net" and found["negative"] > 0
     table: Any = _periods(ready, settings, signed=signed)
-    bought = (table.net > 0) | ((table.net == 0) & (table.low == 0)) if signed else None
+    by_argmin = ready.backend in _ARGMIN
+    if settings.has_amounts and not (settings.include_first or by_argmin):
+        table = _with_start(table, signed=signed)
+    bought = _bought(table, signed=signed)
     early, late = bought, None
     if settings.split:
-        early = _both(~table.later, bought)
-        late = _both(table.later, bought)
+        early, late = _both(~table.later, bought), _both(table.later, bought)
     out = {
         "n": table.count(where=early),
         "first": table.period.min(where=early),
@@ -183,13 +190,15 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
     if bought is not None:
         out["n_void"] = table.count(where=~bought)
     if settings.has_amounts:
-        coding = Coding.choose(found)
-        value = table.net.sum(where=early)
-        if not settings.include_first:
-            value = value - table.net.argmin(table.period, where=early)
-        out["value"] = coding.fetched(value)
+        if settings.include_first:
+            value = table.net.sum(where=early)
+        elif by_argmin:
+            value = table.net.sum(where=early) - table.net.argmin(table.period, where=early)
+        else:
+            value = table.net.sum(where=_both(table.period > table.start, early))
+        out["value"] = value.cast("float64")
         if settings.split:
-            out["value_later"] = coding.fetched(table.net.sum(where=late))
+            out["value_later"] = table.net.sum(where=late).cast("float64")
         if found["zero"]:
             out["n_free"] = table.count(where=_both(table.net == 0, early))
     grouped: ir.Table = table.group_by("id").aggregate(**out)
@@ -213,14 +222,26 @@ def _periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
     if not settings.has_amounts:
         table: ir.Table = rows.select(**columns).distinct()
         return table
-    coding = Coding.choose(found)
-    rows = rows.select(**columns, value=coding.encode(rows.amount))
-    net = rows.value.sum()
-    sums = {"net": net.cast("int64") if coding.integer else net}
+    rows = rows.select(**columns, value=Coding.choose(found).encode(rows.amount))
+    sums = {"net": rows.value.sum()}
     if signed:
         sums["low"] = rows.value.min()
     table = rows.group_by(keys).aggregate(**sums)
     return table
+
+
+def _with_start(table: Any, *, signed: bool) -> ir.Table:
+    """Add each customer's first period with a purchase."""
+    bought = _bought(table, signed=signed)
+    some = table if bought is None else table.filter(bought)
+    starts = some.group_by("id").aggregate(start=some.period.min())
+    joined: ir.Table = table.left_join(starts, "id").drop("id_right")
+    return joined
+
+
+def _bought(table: Any, *, signed: bool) -> Any:
+    """Whether a period has a purchase: its net is > 0, or all of its amounts are 0."""
+    return (table.net > 0) | ((table.net == 0) & (table.low == 0)) if signed else None
 
 
 def _both(one: Any, other: Any) -> Any:
@@ -239,9 +260,9 @@ def _warn_of_known_customers(ready: Ready, settings: Settings) -> None:
     known = fetch_row(seen.aggregate(n=seen.count(where=seen.before & seen.inside)))["n"]
     if known:
         warnings.warn(
-            f"{known:,} customers had bought before observation_start={settings.start} already. "
-            "Their first purchase since then is taken for their first of all, so they look newer "
-            "than they are; leave observation_start out, or leave these customers out.",
+            f"customers who had bought before observation_start={settings.start} already: "
+            f"{known:,}. Their first purchase since then is taken for their first of all, so they "
+            "look newer than they are; leave observation_start out, or leave these customers out.",
             DataWarning,
             stacklevel=4,
         )
@@ -341,7 +362,8 @@ def _integers(result: pa.Table, column: str) -> npt.NDArray[np.int64]:
     """A column of counts; zeros where it was not needed."""
     if column not in result.column_names:
         return np.zeros(result.num_rows, np.int64)
-    return result[column].cast(pa.int64()).to_numpy()
+    counts: npt.NDArray[np.int64] = result[column].cast(pa.int64()).to_numpy()
+    return counts
 
 
 def _hours(moments: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -353,7 +375,8 @@ def _hours(moments: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 def _ids(ids: pa.ChunkedArray, kind: dt.DataType) -> pd.Series[Any]:
     if kind.is_uuid():  # the engine's Arrow has them as text; objects are made one by one
         return pd.Series([uuid.UUID(text) for text in ids.to_pylist()], dtype=object)
-    return ids.to_pandas()
+    series: pd.Series[Any] = ids.to_pandas()
+    return series
 
 
 def _iso(value: date | None) -> str | None:

@@ -72,17 +72,16 @@ def test_a_reader_who_leaves_early(process, transactions, tmp_path):
     assert b"Traceback" not in complaints
 
 
-def test_a_terminal_that_knows_only_ascii(process, tmp_path, monkeypatch):
+def test_a_terminal_that_knows_only_ascii(process, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     lines = ["customer_id,date,amount"]
     for i in range(60):
         lines += [f"Łódź-{i},2025-{m + 1:02}-{i % 28 + 1:02},{i % 7 + m + 1}" for m in range(i % 5)]
     log = "\n".join(lines).encode()
-    found = process("run", "-", "--observation-end", "2025-12-31", "--model", "mbg/nbd", stdin=log)
-    assert found.returncode in (0, 4), found.stderr
-    assert b"Traceback" not in found.stderr
-    piped = process("summarize", "-", "--out", "-", "-q", stdin=log)
-    assert "Łódź-1," in piped.stdout.decode("utf-8")
+    found = process("summarize", "-", "--out", "-", stdin=log)
+    assert found.returncode == 0
+    assert "Łódź-1," in found.stdout.decode("utf-8")
+    assert b"Summarising" in found.stderr
 
 
 def test_the_program_starts_light():

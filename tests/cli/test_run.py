@@ -8,7 +8,10 @@ from conftest import END, SAMPLE
 import clvpredict as clv
 from clvpredict.store import read_table
 
-pytestmark = pytest.mark.filterwarnings("ignore::clvpredict.errors.DropoutWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::clvpredict.errors.DropoutWarning"),
+    pytest.mark.filterwarnings("ignore::clvpredict.errors.DataWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -184,12 +187,12 @@ def test_ids_that_look_like_formulas(clvpredict, transactions):
 
 def test_ids_cannot_play_tricks_on_the_terminal(clvpredict, transactions):
     log = pd.read_csv(transactions, dtype=str)
-    log["customer_id"] = "\x1b[31m[bold]" + log["customer_id"]
+    log["customer_id"] = "\x1b[1m[b]" + log["customer_id"]
     log.to_csv("evil.csv", index=False)
     found = clvpredict("run", "evil.csv")
     assert found.code == 0
-    assert "\x1b[31m" not in found.out
-    assert "\\x1b[31m[bold]" in found.out
+    assert "\x1b" not in found.out
+    assert "\\x1b[1m[b]" in found.out
 
 
 def test_a_table_is_replaced_whole(clvpredict, transactions, tmp_path):

@@ -35,8 +35,8 @@ GOLDEN = HERE / "golden.csv"
 FIXED = HERE / "fixed_parameters.csv"
 DIGITS = 20
 WORK_DPS = 50  # the published values
-WORK_DPS_2D = 34  # the published values that need a double integral
-CHECK_DPS = 44  # the second opinion
+WORK_DPS_2D = 31  # the published values that need a double integral
+CHECK_DPS = 33  # the second opinion
 AGREE = "1e-22"  # relative disagreement tolerated between the two
 AGREE_FULL = "1e-16"  # the same where nothing is integrated by hand
 SAME = "1e-18"  # relative difference from the committed CSV that counts as a change
@@ -359,7 +359,7 @@ def _product_rule(
     raise ArithmeticError("the double integral did not converge")
 
 
-def over_both(c: Customer, g: Callable[[Real, Real], Real], exponent: str = "0.45") -> Real:
+def over_both(c: Customer, g: Callable[[Real, Real], Real], exponent: str = "0.4") -> Real:
     """E[g(lambda, p)] given alive, with no shortcut: a double integral."""
     rates: dict[Real, Real] = {}
     dropouts: dict[Real, Real] = {}
@@ -428,7 +428,7 @@ def discounted_purchases(c: Customer, t: Real, delta: Real) -> Real:
         return mp.exp(-exponent - (c.shape + 1) * mp.log(1 + dropouts[z] * moments[u]))
 
     uniform, beta = _logit_beta(mpf(1), mpf(1)), _logit_beta(c.a, c.b_alive)
-    average = _product_rule(uniform, beta, integrand, "0.45")
+    average = _product_rule(uniform, beta, integrand, "0.4")
     return c.p_alive() * t * c.shape / c.scale * average
 
 
@@ -639,6 +639,9 @@ def breakers() -> Iterator[Row]:
         huge,
         PINPOINT,
         ["log_likelihood", "p_alive", "expected_purchases 39", "p_alive_at 39", "p_purchase 39"],
+    )
+    yield from ask(
+        MODELS, "breaker_huge_r_alpha", huge, ("3", "300", "365"), ["expected_purchases 30"]
     )
     yield from ask(
         MODELS,
@@ -924,6 +927,8 @@ def without_shortcuts(row: Row) -> Real | None:
     """Ordinary cases with lambda integrated numerically as well, from the individual level."""
     if row.case not in {"cdnow_x2", "cdnow_new"} or row.quantity in DOUBLE:
         return None
+    if row.argument not in {"", "39", "39;0", "39;1"}:
+        return None  # a double integral of transcendental functions is slow
     c = customer(row, "trapezoid")
     args = [exact(part) for part in row.argument.split(";") if part]
     prior = Customer(c.r, c.alpha, c.a, c.b, 0, mpf(0), mpf(0), 0, "trapezoid")
@@ -959,10 +964,10 @@ def without_shortcuts(row: Row) -> Real | None:
         zero = dead(lam, p) if quantity.startswith("pmf") and args[1] == 0 else 0
         return stay * future(lam, p) + zero
 
-    total = over_both(prior, lambda lam, p: alive(lam, p) + dead(lam, p))
     if quantity == "log_likelihood":
-        return mp.log(total)
-    return over_both(prior, numerator) / total
+        return mp.log(over_both(prior, lambda lam, p: alive(lam, p) + dead(lam, p), "0.35"))
+    likelihood = mp.exp(log_likelihood(c))  # checked just above
+    return over_both(prior, numerator, "0.35") / likelihood
 
 
 def verify(row: Row) -> list[tuple[str, str]]:

@@ -1,0 +1,207 @@
+"""What the contests come to: tables in the terminal and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contest import Contest
+
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that was promised, and what was measured.
+
+    Parameters
+    ----------
+    what : str
+        The quantity.
+    value : float
+        As measured.
+    at_least, at_most : float, optional
+        One of them is the promise.
+    """
+
+    what: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def row(self) -> list[str]:
+        """Quantity, promise, measured, verdict."""
+        if self.at_least is not None:
+            limit, sign = self.at_least, "≥"
+            shortfall = 1 - self.value / limit
+        else:
+            limit, sign = float(self.at_most or 0), "≤"
+            shortfall = self.value / limit - 1
+        verdict = "met" if shortfall <= 0 else f"**missed by {shortfall:.0%}**"
+        return [self.what, f"{sign} {limit:g}", f"{self.value:.3g}", verdict]
+
+
+@dataclass
+class Account:
+    """What has been found so far."""
+
+    console: Console = field(default_factory=Console)
+    contests: list[Contest] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    agreements: Rows = field(default_factory=list)
+    disagreements: int = 0
+    notes: list[str] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Tell what is going on."""
+        self.console.print(line, highlight=False)
+
+    def play(self, contest: Contest) -> None:
+        """Play a contest."""
+        self.loads.append(os.getloadavg()[0])
+        contest.play(self.say)
+        self.contests.append(contest)
+
+    def target(self, target: Target) -> None:
+        """Add a target."""
+        self.targets.append(target)
+
+    def note(self, text: str) -> None:
+        """Add a remark."""
+        self.notes.append(text)
+
+    def agree(self, what: str, difference: float, tolerance: float) -> None:
+        """Add a comparison of results."""
+        fine = difference <= tolerance
+        self.disagreements += not fine
+        verdict = "yes" if fine else "**NO**"
+        self.agreements.append([what, f"{difference:.2g}", f"{tolerance:g}", verdict])
+
+
+_TARGETS = ["Target", "Promise", "Measured", "Verdict"]
+_RUNS = [
+    "Task",
+    "Who",
+    "Seconds (range)",
+    "CPU seconds",
+    "Whole process, s",
+    "Peak memory, MiB",
+    "Times our seconds (by round)",
+]
+_AGREEMENTS = ["Result", "Largest relative difference", "Tolerance", "Agree"]
+
+
+def publish(account: Account, ours: dict[str, str], peers: dict[str, str], file: Path) -> int:
+    """Show the tables and write them; returns how many results disagree."""
+    runs = [row for contest in account.contests for row in _run_rows(contest)]
+    targets = [target.row() for target in account.targets]
+    for header, rows in ((_RUNS, runs), (_AGREEMENTS, account.agreements), (_TARGETS, targets)):
+        account.console.print(_rich(header, rows))
+    text = _PAGE.format(
+        date=datetime.date.today().isoformat(),
+        machine=_machine(),
+        loads=f"{min(account.loads):.1f} to {max(account.loads):.1f}",
+        ours=_listed(ours),
+        peers=_listed(peers),
+        targets=_markdown(_TARGETS, targets),
+        runs=_markdown(_RUNS, runs),
+        agreements=_markdown(_AGREEMENTS, account.agreements),
+        notes="\n".join(f"- {note}" for note in account.notes),
+    )
+    file.write_text(text, encoding="utf-8")
+    account.say(f"Written to {os.path.relpath(file)}.")
+    return account.disagreements
+
+
+def _run_rows(contest: Contest) -> Rows:
+    rows = []
+    for contestant in contest.contestants:
+        name = contestant.name
+        walls = [run.wall for run in contest.runs[name]]
+        middle = contest.middle(name, lambda run: run.wall)
+        ratio, least, most = contest.ratios(name, lambda run: run.wall)
+        first = contestant is contest.contestants[0]
+        rows.append(
+            [
+                contest.title if first else "",
+                name,
+                f"{_seconds(middle)} ({_seconds(min(walls))} to {_seconds(max(walls))})",
+                _seconds(contest.middle(name, lambda run: run.cpu)),
+                _seconds(contest.middle(name, lambda run: run.process)),
+                f"{contest.middle(name, lambda run: run.peak_mib):,.0f}",
+                "1" if first else f"{ratio:.1f} ({least:.1f} to {most:.1f})",
+            ]
+        )
+    return rows
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {math.ceil(memory)} GiB"
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _rich(header: Sequence[str], rows: Rows) -> Table:
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*(cell.replace("**", "") for cell in row))
+    return table
+
+
+def _markdown(header: Sequence[str], rows: Rows) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+_PAGE = """# Benchmarks
+
+Written by `make bench-core` on {date}; do not edit. Machine: {machine}, load average {loads}
+while it ran.
+
+- Ours: {ours}.
+- Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}. pandas 2 there,
+  because lifetimes, archived, partly breaks on pandas 3.
+
+## Targets
+
+{targets}
+
+## Measurements
+
+Medians, with the range over rounds. Contestants take turns, each in a process of its own; ratios
+of a round compare neighbours in time, so noise of the machine hits both. Seconds are of the task
+alone, on inputs that were made before: imports are left out and, except in the RFM task, so is
+reading the input. Peak memory is that of the whole process. CPU seconds add up over threads: ours
+may use two, lifetimes uses one.
+
+{runs}
+
+## Do the results agree?
+
+{agreements}
+
+## Notes
+
+{notes}
+
+## Run them yourself
+
+`make bench-core` (a quarter of an hour; the first time it also makes `.venv-peers`), or
+`bash benchmarks/run_core.sh --small` for a tenth of the data. Inputs are simulated with fixed seeds
+into `benchmarks/data/`; what is measured is in `benchmarks/ours.py` and `benchmarks/peers.py`.
+"""

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The main job beside its peers, which live in an environment of their own.
+# PYTHON is the Python of the project's environment; --small makes it a matter of two minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PYTHON=${PYTHON:-.venv/bin/python}
+peers=.venv-peers
+
+if ! cmp -s benchmarks/peers.txt "$peers/.installed"; then
+    echo "Making the peers' environment in $peers (a few minutes) ..."
+    "$PYTHON" -m venv --clear "$peers"
+    "$peers/bin/python" -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+    cp benchmarks/peers.txt "$peers/.installed"
+fi
+exec "$PYTHON" -m benchmarks.core "$peers/bin/python" "$@"
