@@ -26,8 +26,7 @@ def transaction_log(size: Size) -> pd.DataFrame:
     amount = np.round(level[customer] * rng.lognormal(0.0, 0.4, size.transactions), 2)
     order = np.argsort(day, kind="stable")
     start = pd.Timestamp(END) - pd.Timedelta(days=DAYS - 1)
-    # Nanoseconds, which pandas 2 reads without a conversion.
-    date = (start.as_unit("ns") + pd.to_timedelta(np.arange(DAYS), "D")).to_numpy()[day[order]]
+    date = (start.as_unit("us") + pd.to_timedelta(np.arange(DAYS), "D")).to_numpy()[day[order]]
     return pd.DataFrame(
         {
             "customer_id": customer[order] + 1,
