@@ -98,7 +98,9 @@ def play_rfm(ring: Ring, account: Account) -> None:
         )
         account.target(Target(f"RFM summary: times faster than {peer}", ratio, at_least=5))
         share = 1 / contest.ratios(peer, _peak)[0]
-        account.target(Target(f"RFM summary: peak memory, share of {peer}'s", share, at_most=1))
+        account.target(
+            Target(f"RFM summary: peak memory as a share of that of {peer}", share, at_most=1)
+        )
         found = ring.differences(OURS, peer)
         exact = {c: found.get(c, 0.0) for c in ("customer_id", "frequency", "recency", "T")}
         account.agree(f"RFM, {peer}: ids, frequency, recency, T", max(exact.values()), 0.0)
@@ -117,15 +119,15 @@ def play_fit(ring: Ring, account: Account) -> None:
         [ring.ours("fit_cdnow"), ring.peer("fit_cdnow")],
         rounds=3,
     )
-    for contest, limit in ((large, 20), (small, 1)):
+    for contest, what, limit in ((large, "BG/NBD fit", 20), (small, "BG/NBD fit to CDNOW", 1)):
         account.play(contest)
         ratio = contest.ratios(LIFETIMES, _wall)[0]
-        account.target(Target(f"{contest.title}: times faster than lifetimes", ratio, limit))
+        account.target(Target(f"{what}: times faster than lifetimes", ratio, limit))
         ours, theirs = (contest.facts(name) for name in (OURS, LIFETIMES))
         a, b = ours["log_likelihood"], theirs["log_likelihood"]
-        account.agree(f"{contest.title}: log-likelihood", abs(a / b - 1), 1e-9)
+        account.agree(f"{what}: log-likelihood", abs(a / b - 1), 1e-9)
         off = max(abs(v / theirs["parameters"][k] - 1) for k, v in ours["parameters"].items())
-        account.agree(f"{contest.title}: parameters", off, 1e-5)
+        account.agree(f"{what}: parameters", off, 1e-5)
     account.note(
         f"BG/NBD: the {ring.size.base_customers:,} customers are "
         f"{large.facts(OURS)['histories']:,} distinct histories. lifetimes' target row is its fit "

@@ -62,7 +62,7 @@ class Account:
 
     def say(self, line: str) -> None:
         """Tell what is going on."""
-        self.console.print(line, highlight=False)
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def play(self, contest: Contest) -> None:
         """Play a contest."""
@@ -95,6 +95,7 @@ _RUNS = [
     "Whole process, s",
     "Peak memory, MiB",
     "Times our seconds (by round)",
+    "Times our CPU seconds",
 ]
 _AGREEMENTS = ["Result", "Largest relative difference", "Tolerance", "Agree"]
 
@@ -108,6 +109,7 @@ def publish(account: Account, ours: dict[str, str], peers: dict[str, str], file:
     text = _PAGE.format(
         date=datetime.date.today().isoformat(),
         machine=_machine(),
+        cores=os.cpu_count(),
         loads=f"{min(account.loads):.1f} to {max(account.loads):.1f}",
         ours=_listed(ours),
         peers=_listed(peers),
@@ -138,6 +140,7 @@ def _run_rows(contest: Contest) -> Rows:
                 _seconds(contest.middle(name, lambda run: run.process)),
                 f"{contest.middle(name, lambda run: run.peak_mib):,.0f}",
                 "1" if first else f"{ratio:.1f} ({least:.1f} to {most:.1f})",
+                "1" if first else f"{contest.ratios(name, lambda run: run.cpu)[0]:.1f}",
             ]
         )
     return rows
@@ -170,12 +173,12 @@ def _markdown(header: Sequence[str], rows: Rows) -> str:
 
 _PAGE = """# Benchmarks
 
-Written by `make bench-core` on {date}; do not edit. Machine: {machine}, load average {loads}
-while it ran.
+Written by `make bench-core` on {date}; do not edit. Machine: {machine}; load average while it
+ran {loads} (above {cores}, other work took part of the machine: see the CPU seconds too).
 
 - Ours: {ours}.
-- Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}. pandas 2 there,
-  because lifetimes, archived, partly breaks on pandas 3.
+- Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}.
+  pandas 2, because lifetimes, archived, partly breaks on pandas 3.
 
 ## Targets
 

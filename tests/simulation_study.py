@@ -102,8 +102,8 @@ def markdown(results: pd.DataFrame) -> str:
         (
             f"{results['seed'].nunique()} simulated customer bases of 1,000 to 20,000 customers "
             "and 13 to 156 weeks, parameters drawn over a wide range (`tests/simulation_study.py` "
-            "has it); every base is fitted with its own purchase model and Gamma-Gamma. Remake this "
-            "page with `python tests/simulation_study.py --write`; `make slow` checks it."
+            "has it); every base is fitted with its own purchase model and Gamma-Gamma. Remake "
+            "this page with `python tests/simulation_study.py --write`; `make slow` checks it."
         ),
         "",
         "How the fits ended (*unidentified*: reported with a warning that names the parameters):",

@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,10 @@ def test_fitting_loads_no_sampler_and_no_plots() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_in_docstrings_run(module: str) -> None:
+def test_examples_in_docstrings_run(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # some examples write files
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         results = doctest.testmod(

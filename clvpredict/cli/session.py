@@ -101,18 +101,24 @@ class Session:
         callable
             Takes what came of it, in words.
         """
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
         outcome: list[str] = []
         began = time.perf_counter()
         self.say(f"{doing} ...")
-        columns = (SpinnerColumn(), TextColumn("working"), TimeElapsedColumn())
-        hidden = self.console.quiet or not self.console.is_terminal
-        with Progress(*columns, console=self.console, transient=True, disable=hidden) as progress:
-            progress.add_task(doing, total=None)
+        with self._progress():
             yield outcome.append
         seconds = time.perf_counter() - began
         self.say(f"  {'; '.join(outcome) or 'done'} ({seconds:.1f} s)", style="dim")
+
+    def _progress(self) -> contextlib.AbstractContextManager[object]:
+        """Turn a wheel and count the seconds, where somebody can see it."""
+        if self.console.quiet or not self.console.is_terminal:
+            return contextlib.nullcontext()
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("working"), TimeElapsedColumn())
+        progress = Progress(*columns, console=self.console, transient=True)
+        progress.add_task("working", total=None)
+        return progress
 
     def receive(self, message: Warning | str, category: type[Warning]) -> None:
         """Take a warning: each is told once, as a notice."""

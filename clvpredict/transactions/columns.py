@@ -87,8 +87,12 @@ def _add_id(columns: dict[str, Any], name: str, typed: Typed) -> None:
 
 def _add_date(columns: dict[str, Any], name: str, typed: Typed, backend: str, zone: str) -> None:
     raw: Any = typed.table["date"]
+    if "TIMESTAMPTZ_NS" in str(raw.type()):  # a type of DuckDB 2 that Ibis 12 does not know
+        raw = raw.cast(dt.Timestamp(timezone="UTC"))
     kind = raw.type()
     if kind.is_date() or (kind.is_timestamp() and kind.timezone is None):
+        if kind.is_timestamp() and kind.scale not in (None, 6):
+            raw = raw.cast("timestamp(6)")  # nanoseconds do not reach the bounds below
         columns["at"] = _within_calendar(raw) if backend == "duckdb" else raw
     elif kind.is_timestamp() and backend != "duckdb":
         typed.problems.append(no_zone_in_place(name, backend))

@@ -64,7 +64,7 @@ rows = st.tuples(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(rows, min_size=1, max_size=60), st.sampled_from("hDW"), st.sampled_from([True, False])
 )
@@ -118,9 +118,8 @@ def test_columns_types_and_order(messy):
     assert list(split.columns) == [
         *("customer_id", "frequency", "recency", "T", "frequency_holdout", "duration_holdout")
     ]
-    assert split.dtypes.astype(str).tolist()[1:] == ["int64", "float64", "float64"] + [
-        *("int64", "float64")
-    ]
+    kinds = split.dtypes.astype(str).tolist()
+    assert kinds == ["int64", "int64", "float64", "float64", "int64", "float64"]
 
 
 def test_provenance(messy):
@@ -274,7 +273,9 @@ def test_returns_net_their_own_period_only():
     )
     got = clv.rfm_summary(frame)
     assert got["customer_id"].tolist() == [1]
-    assert got[["frequency", "recency", "T", "monetary_value"]].to_numpy().tolist() == [[1, 2, 3, 6]]
+    assert got[["frequency", "recency", "T", "monetary_value"]].to_numpy().tolist() == [
+        [1, 2, 3, 6]
+    ]
     assert got.provenance.excluded == {
         "periods with net value <= 0": 4,
         "customers without a purchase": 1,
@@ -326,7 +327,10 @@ def test_frequency_only(messy):
         ([7.0, 1e14 + 0.5, 1e14], 1e14 + 0.25),
         ([1e13, 1e12 / 7, 1e12 / 7], 1e12 / 7),
         ([7, 5, 6], 5.5),
-        (np.array([7, 0.1, 0.2], np.float32), (float(np.float32(0.1)) + float(np.float32(0.2))) / 2),
+        (
+            np.array([7, 0.1, 0.2], np.float32),
+            (float(np.float32(0.1)) + float(np.float32(0.2))) / 2,
+        ),
     ],
 )
 def test_values_keep_their_precision(amounts, mean):

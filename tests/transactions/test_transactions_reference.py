@@ -28,6 +28,4 @@ def test_a_split_is_the_summary_as_of_its_date(cdnow_split, cdnow_rfm):
 
 def test_holdout_purchases_and_repeats_add_up(cdnow, cdnow_split):
     whole = clv.rfm_summary(cdnow)
-    assert (
-        whole["frequency"] == cdnow_split["frequency"] + cdnow_split["frequency_holdout"]
-    ).all()
+    assert (whole["frequency"] == cdnow_split["frequency"] + cdnow_split["frequency_holdout"]).all()
