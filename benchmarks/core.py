@@ -172,7 +172,7 @@ def play_start(ring: Ring, account: Account) -> None:
             process(LIFETIMES, peers_python, "-W", "ignore", "-c", "import lifetimes"),
             process(PYMC, peers_python, "-W", "ignore", "-c", "import pymc_marketing.clv"),
         ],
-        rounds=5,
+        rounds=3,
         warm_up=True,
     )
     log, table = ring.data / "cdnow.csv", ring.out / "predictions.csv"
@@ -183,7 +183,7 @@ def play_start(ring: Ring, account: Account) -> None:
             process(OURS, PYTHON, "-c", command, "run", str(log), "--out", str(table)),
             process(LIFETIMES, *ring.peer("main_job").command),
         ],
-        rounds=5,
+        rounds=3,
         warm_up=True,
     )
     for contest, what, limit in ((imports, "import clvpredict", 0.3), (job, "clvpredict run", 3.0)):

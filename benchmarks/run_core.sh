@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 peers=.venv-peers
+# As on any machine: what was compiled once is not compiled again at every import.
+unset PYTHONDONTWRITEBYTECODE
 
 if ! cmp -s benchmarks/peers.txt "$peers/.installed"; then
     echo "Making the peers' environment in $peers (a few minutes) ..."

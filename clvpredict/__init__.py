@@ -47,11 +47,17 @@ __all__ = [
 ]
 
 
+# Modules that users reach through the package, as in `clvpredict.plots.plot_calibration`.
+_MODULES = ("errors", "evaluate", "plots", "value")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"clvpredict.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"clvpredict.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'clvpredict' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_MODULES})

@@ -67,6 +67,8 @@ def demo(session: Session, out: Path) -> None:
 
 def _test(session: Session, transactions: pd.DataFrame, picture: Path) -> None:
     """Fit on the first part, predict the second, print and draw how well that went."""
+    from matplotlib.figure import Figure
+
     from clvpredict.estimators import BGNBD, MBGNBD
     from clvpredict.evaluate import calibration_table, holdout_totals
     from clvpredict.plots import plot_calibration
@@ -86,9 +88,9 @@ def _test(session: Session, transactions: pd.DataFrame, picture: Path) -> None:
     with session.step("Predicting the second part and drawing the comparison"):
         tables = [calibration_table(model, split) for model in models]
         totals = pd.concat([holdout_totals(model, split) for model in models], axis=1)
-        figure = plot_calibration(pd.concat(tables)).get_figure(root=True)
-        if figure is not None:
-            figure.savefig(picture, dpi=150)
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        plot_calibration(pd.concat(tables), ax=figure.add_subplot())
+        figure.savefig(picture, dpi=150)
     # The naive rule is the same beside every model.
     totals = totals.loc[:, ~totals.columns.duplicated(keep="last")].rename(index=_ROWS)
     totals.index.name = None

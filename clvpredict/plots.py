@@ -30,8 +30,7 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         From :func:`clvpredict.evaluate.calibration_table`; for several models, their tables
         under one another.
     ax : Axes, optional
-        Where to draw; else a new figure of its own, ``ax.figure``, which pyplot does not know
-        (save it with ``ax.figure.savefig``).
+        Where to draw; else a new pyplot figure, which a notebook shows.
 
     Returns
     -------
@@ -130,10 +129,7 @@ def _label(ax: Axes, first: pd.DataFrame, place: Any) -> None:
 
 
 def _new_axes() -> Axes:
-    # Not through pyplot, which would keep the figure alive, and which may open windows.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    # Through pyplot, so that a notebook shows it; jobs that draw much pass an ax of their own.
+    import matplotlib.pyplot as plt
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    return plt.subplots(figsize=(8, 5), layout="constrained")[1]

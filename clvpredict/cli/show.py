@@ -78,7 +78,7 @@ def predictions(session: Session, found: Facts, currency: str | None = None) -> 
         ("customers who buy", f"{found['expected_buyers']:,.1f} of {found['customers']:,}"),
     ]
     if "clv" in found:
-        rate = str(found["discount_rate"]).removesuffix(", effective")
+        rate = f"{found['discount_rate']:g} a year"
         each = found["clv"] / max(found["customers"], 1)
         lines += [
             ("value, discounted", f"{found['clv']:,.2f}{money}"),

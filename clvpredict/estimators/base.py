@@ -200,7 +200,8 @@ class Estimator:
         if self._result is None:
             return f"{type(self).__name__}()"
         values = ", ".join(f"{k}={v:.5g}" for k, v in self.params_.items())
-        unit = f", time in {self.time_unit_.label}" if self.time_unit_ else ""
+        timed = any(p.unit == "time" for p in self._model.parameters)
+        unit = f", time in {self.time_unit_.label}" if timed and self.time_unit_ else ""
         return f"<{type(self).__name__}: {values}{unit}>"
 
 

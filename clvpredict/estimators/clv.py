@@ -11,7 +11,7 @@ import pandas as pd
 from clvpredict.errors import OptionError
 from clvpredict.estimators.base import PREDICTIONS_KEY, Horizon
 from clvpredict.estimators.purchases import (
-    MBGNBD,
+    BGNBD,
     NEW_RFM,
     PURCHASE_COLUMNS,
     PurchaseEstimator,
@@ -31,7 +31,7 @@ class CLVModel:
     Parameters
     ----------
     purchases : PurchaseEstimator
-        Such as ``BGNBD()`` or ``MBGNBD()``.
+        Such as ``MBGNBD()``; by default ``BGNBD()``.
     spend : GammaGamma
         The spend model.
 
@@ -47,7 +47,7 @@ class CLVModel:
     def __init__(
         self, purchases: PurchaseEstimator | None = None, spend: GammaGamma | None = None
     ) -> None:
-        self.purchases = MBGNBD() if purchases is None else purchases
+        self.purchases = BGNBD() if purchases is None else purchases
         self.spend = GammaGamma() if spend is None else spend
 
     def fit(
@@ -151,7 +151,9 @@ class CLVModel:
             **self.purchases._metadata(t),
             "spend_model": self.spend._model.name,
             "parameters": self.params_,
-            "discount_rate": f"{discount_rate:g} a year, effective",
+            "discount_rate": discount_rate,
+            "discount_rate_is": "a year, effective",
+            "discount_rate_per_time_unit": discount.delta(self.purchases.time_unit_),
             "discounting": discounting,
             "margin": margin if isinstance(margin, float | int | str) else dict(margin),
         }

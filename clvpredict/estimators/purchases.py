@@ -17,7 +17,6 @@ from clvpredict.models.base import PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.options import TimeUnit, horizon_periods
 from clvpredict.rfm import (
-    RFM_COLUMNS,
     Array,
     Compressed,
     check_repeat_frequency,
@@ -31,7 +30,7 @@ from clvpredict.value import Discount
 
 PURCHASE_COLUMNS = ("frequency", "recency", "T")
 #: The summary of a customer acquired today.
-NEW_RFM = pd.DataFrame([dict.fromkeys(RFM_COLUMNS[1:], 0.0)])
+NEW_RFM = pd.DataFrame([{"frequency": 0, "recency": 0.0, "T": 0.0, "monetary_value": 0.0}])
 # Above this share of customers that a model calls alive for certain, say so.
 _MANY_CERTAIN = 0.2
 

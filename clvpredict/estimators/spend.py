@@ -36,7 +36,7 @@ class GammaGamma(Estimator):
     >>> import clvpredict as clv
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
     >>> clv.GammaGamma().fit(rfm)
-    <GammaGamma: p=6.2496, q=3.7442, v=15.444, time in weeks>
+    <GammaGamma: p=6.2496, q=3.7442, v=15.444>
     """
 
     _model: ClassVar[SpendModel] = SPEND_MODELS["gamma-gamma"]

@@ -109,13 +109,8 @@ def _fit(model: Model, data: Compressed, start: Array | None) -> FitResult:
     value, gradient = objective(point)
     # Change of variables: densities of scaled columns to those of the data's own.
     full = model.log_likelihood(tuple(np.exp(point) * scale), data)
-    record_starts = tuple(
-        Start(
-            dict(zip(model.parameter_names, map(float, np.exp(p) * scale), strict=True)),
-            -v * screen.total,
-        )
-        for p, v, _ in ends
-    )
+    screened = _subset(data)
+    record_starts = tuple(_record(model, screened, np.exp(p) * scale) for p, _, _ in ends)
     unidentified, log_covariance = _identify(model, point, hessian * objective.total)
     gradient_norm = float(np.max(np.abs(gradient)))
     if not unidentified and not decrement * objective.total < _DECREMENT:
@@ -145,6 +140,11 @@ def _fit(model: Model, data: Compressed, start: Array | None) -> FitResult:
             unidentified=unidentified,
         ),
     )
+
+
+def _record(model: Model, data: Compressed, theta: Array) -> Start:
+    log_likelihood = float(data.weight @ model.log_likelihood(tuple(theta), data))
+    return Start(dict(zip(model.parameter_names, map(float, theta), strict=True)), log_likelihood)
 
 
 def _units(model: Model, data: Compressed) -> dict[str, float]:

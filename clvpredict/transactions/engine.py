@@ -35,7 +35,9 @@ class Engine:
                 ),
             }
         )
-        self.raw.execute("SET enable_progress_bar = false")
+        # In a notebook without ipywidgets the bar is off already, and may not be touched.
+        with contextlib.suppress(duckdb.InvalidInputException):
+            self.raw.execute("SET enable_progress_bar = false")
         self.backend: Backend = ibis.duckdb.from_connection(self.raw)
         self._tables = 0
 

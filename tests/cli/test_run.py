@@ -26,7 +26,7 @@ def test_the_csv_is_what_the_api_computes(clvpredict, expected):
     assert found.code == 0
     table = read_table("predictions.csv")
     pd.testing.assert_frame_equal(table, expected[1], check_exact=True)
-    assert table.attrs["clvpredict"]["discount_rate"] == "0.15 a year, effective"
+    assert table.attrs["clvpredict"]["discount_rate"] == 0.15
 
 
 def test_parquet_equals_csv(clvpredict, transactions):

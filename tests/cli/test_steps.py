@@ -138,7 +138,7 @@ def test_info_on_tables(clvpredict, rfm_file, model_folder):
         assert found.code == 0
         assert "mbg/nbd" in found.out
         facts = clvpredict("info", name, "--json").json
-        assert facts["predictions"]["discount_rate"] == "0.1 a year, effective"
+        assert facts["predictions"]["discount_rate"] == 0.1
         assert facts["data"]["customers"] == 400
 
 

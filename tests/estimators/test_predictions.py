@@ -127,6 +127,7 @@ def test_add_new_appends_a_customer_of_today(
     new = out.iloc[-1]
     assert pd.isna(new["customer_id"])
     assert str(out["customer_id"].dtype) == "Int64"
+    assert out["frequency"].dtype == table["frequency"].dtype
     assert (new[["frequency", "recency", "T", "monetary_value"]] == 0).all()
     spend = model.spend.expected_spend_new()
     purchases = model.purchases.expected_purchases_new("39W")
@@ -270,7 +271,9 @@ def test_metadata_states_everything_and_survives_parquet(
     about = table.attrs["clvpredict"]
     assert about["horizon"] == 39.0
     assert about["time_unit"] == "W"
-    assert about["discount_rate"] == "0.12 a year, effective"
+    assert about["discount_rate"] == 0.12
+    assert about["discount_rate_is"] == "a year, effective"
+    assert about["discount_rate_per_time_unit"] == pytest.approx(np.log(1.12) * 7 / 365.25)
     assert about["margin"] == 0.4
     assert about["parameters"]["alpha"] == model.params_["alpha"]
     table.to_parquet(tmp_path / "p.parquet")

@@ -119,7 +119,7 @@ def test_text_and_points_follow_the_style(table):
 
 
 def test_it_leaves_no_traces(table):
-    """No pyplot, no open figures, no changed settings, and a light import."""
+    """No pyplot where an ax is given, no changed settings, and a light import."""
     code = """
 import sys
 import clvpredict.plots
@@ -129,9 +129,13 @@ before = matplotlib.rcParams.copy()
 import pandas as pd
 row = {"model": "m", "frequency": "0", "customers": 1, "predicted": 1.0, "observed": 1.0,
        "observed_se": 0.1, "naive": 1.0}
-clvpredict.plots.plot_calibration(pd.DataFrame([row]))
+from matplotlib.figure import Figure
+clvpredict.plots.plot_calibration(pd.DataFrame([row]), ax=Figure().add_subplot())
 assert matplotlib.rcParams.copy() == before
 assert "matplotlib.pyplot" not in sys.modules
+import matplotlib.pyplot as plt
+ax = clvpredict.plots.plot_calibration(pd.DataFrame([row]))
+assert ax.figure.number in plt.get_fignums(), "a notebook would not show it"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
