@@ -114,10 +114,8 @@ def rfm_summary(
     --------
     >>> import clvpredict as clv
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
-    >>> rfm[["frequency", "recency", "T"]].round(2).head(2)
-       frequency  recency      T
-    0          2    30.43  38.86
-    1          1     1.71  38.86
+    >>> rfm.loc[0, ["frequency", "recency", "T"]].round(2).tolist()
+    [2.0, 30.43, 38.86]
     """
     settings = Settings.read(
         customer_id=customer_id,
