@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cli_sample import ROOT, SAMPLE
 from typer.testing import CliRunner
 
 from clvpredict.cli import app
-
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "data" / "sample" / "cdnow_sample.csv"
-END = ["--observation-end", "1997-09-30", "--time-unit", "W"]
 
 
 @dataclass

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SAMPLE
+from cli_sample import ROOT, SAMPLE
 
 
 def test_pipes(process, transactions):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import END, SAMPLE
+from cli_sample import END, SAMPLE
 
 import clvpredict as clv
 from clvpredict.store import read_table
