@@ -136,7 +136,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise _unreadable(path, "no such file", "check the path")
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            return _with_uuids(pd.read_parquet(path), path)
         frame = _read_csv(path)
     except (OSError, ValueError, UnicodeError) as error:
         fix = "it must be a CSV file with a header, in UTF-8, or a Parquet file named .parquet"
@@ -223,6 +223,21 @@ def _to_stdout(frame: pd.DataFrame) -> None:
         else:  # UTF-8 and "\n" whatever the platform likes
             binary.write(piece)
     sys.stdout.flush()
+
+
+def _with_uuids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Give UUIDs back as such: Arrow below 26 reads them as bytes."""
+    import uuid
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for field in pq.read_schema(path):
+        if field.type == pa.uuid():
+            frame[field.name] = [
+                uuid.UUID(bytes=v) if isinstance(v, bytes) else v for v in frame[field.name]
+            ]
+    return frame
 
 
 def _write_parquet(frame: pd.DataFrame, attrs: dict[Hashable | None, Any], path: Path) -> None:

@@ -40,9 +40,17 @@ def from_pandas(series: pd.Series[Any], role: str, name: str) -> pa.ChunkedArray
     if series.dtype == object:
         return chunked(from_objects(series, role, name), role, name)
     try:
-        return chunked(pa.array(series, from_pandas=True), role, name)
+        return chunked(_array(series), role, name)
     except (pa.ArrowException, TypeError, ValueError):  # sparse, interval, ...
         raise ColumnError(unsupported_type(role, name, str(series.dtype))) from None
+
+
+def _array(series: pd.Series[Any]) -> pa.Array | pa.ChunkedArray:
+    if not isinstance(series.dtype, pd.DatetimeTZDtype):
+        return pa.array(series, from_pandas=True)
+    # Arrow below 26 asks pandas for these in a way that pandas 3.1 warns of.
+    instants = pa.array(series.dt.tz_convert(None), from_pandas=True)
+    return instants.cast(pa.timestamp(instants.type.unit, "UTC"))
 
 
 def from_objects(series: pd.Series[Any], role: str, name: str) -> pa.Array:
@@ -103,8 +111,7 @@ def _dates(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
         aware = series.dropna().map(_is_aware)
         if aware.nunique() > 1:
             raise TypeError
-        moments = pd.to_datetime(series, utc=bool(aware.all()))
-        return pa.array(moments, from_pandas=True)
+        return _array(pd.to_datetime(series, utc=bool(aware.all())))
     _refuse_mixture(kinds)
     return pa.array(series, from_pandas=True)
 

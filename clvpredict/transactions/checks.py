@@ -81,11 +81,15 @@ def masks(table: Any, settings: Settings, *, text_ids: bool) -> dict[str, ir.Boo
         inside = window(day, settings) if "at" in table.columns else ibis.literal(True)
         out["negative"] = inside & (amount < 0)
         out["zero"] = inside & (amount == 0)
-        for digits in DIGITS:
-            out[f"beyond_{digits}"] = amount.round(digits) != amount
+        out |= _beyond(amount, DIGITS[:1])
     if "zoned" in table.columns:
         out["zoned"] = table.zoned
     return out
+
+
+def _beyond(amount: Any, some: tuple[int, ...]) -> dict[str, Any]:
+    """Amounts with more digits behind the point."""
+    return {f"beyond_{digits}": amount.round(digits) != amount for digits in some}
 
 
 def window(day: Any, settings: Settings, end: date | None = None) -> Any:
@@ -109,6 +113,9 @@ def scan(table: Any, settings: Settings, *, text_ids: bool) -> Scan:
     if "amount" in table.columns:
         wanted["total"] = table.amount.abs().sum()
     row = fetch_row(table.aggregate(**wanted))
+    if row.get(f"beyond_{DIGITS[0]}"):  # not cents, so look further
+        more = {k: table.count(where=v) for k, v in _beyond(table.amount, DIGITS[1:]).items()}
+        row |= fetch_row(table.aggregate(**more))
     first, last, total = (row.pop(k, None) for k in ("first", "last", "total"))
     return Scan({k: int(v) for k, v in row.items()}, first, last, total or 0.0)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cache
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ def gauss_legendre(f: Function) -> Real:
                 break
             distance *= mpf("1.6")
     breaks.sort()
-    return mp.quad(f, breaks, method="gauss-legendre", maxdegree=7)
+    # mp.quad stops at an absolute error, so the integrand is brought to a height of one.
+    return peak * mp.quad(lambda u: f(u) / peak, breaks, method="gauss-legendre", maxdegree=7)
 
 
 # --- integrals over the rates -----------------------------------------------------------------
@@ -378,9 +379,17 @@ def over_both(c: Customer, g: Callable[[Real, Real], Real], exponent: str = "0.5
 
 def _exponential_remainder(shape: Real, z: Real) -> Real:
     """e^z E_(shape+1)(z), the exponential integral (only for second opinions)."""
-    if z > mpf(10) ** 60:
-        return 1 / z
-    return mp.hyperu(1, 1 - shape, z)
+    if shape < 20:
+        return 1 / z if z > mpf(10) ** 60 else mp.hyperu(1, 1 - shape, z)
+    # The continued fraction, all of whose terms are positive: hyperu cancels for large shapes.
+    previous, terms = mpf(0), 100
+    while True:
+        value = z
+        for j in range(terms, 0, -1):
+            value = z + (shape + j) / (1 + j / value)
+        if abs(value - previous) <= abs(value) * mp.eps * 100:
+            return 1 / value
+        previous, terms = value, 2 * terms
 
 
 def _discounted_by_special_function(c: Customer, delta: Real, t: Real | None) -> Real:
@@ -535,8 +544,13 @@ def evaluate(row: Row, rule: str, dps: int) -> Real:
         return mpf(0) if abs(value) < mpf(10) ** (8 - dps) and "log" in row.quantity else +value
 
 
-def published(row: Row) -> str:
-    value = evaluate(row, "trapezoid", WORK_DPS_2D if row.quantity in DOUBLE else WORK_DPS)
+def compute(row: Row) -> Real:
+    """The value that is published."""
+    return evaluate(row, "trapezoid", WORK_DPS_2D if row.quantity in DOUBLE else WORK_DPS)
+
+
+def published(value: Real) -> str:
+    """The value as text."""
     with mp.workdps(WORK_DPS):
         return str(mp.nstr(value, DIGITS))
 
@@ -970,10 +984,9 @@ def without_shortcuts(row: Row) -> Real | None:
     return over_both(prior, numerator, "0.35") / likelihood
 
 
-def verify(row: Row) -> list[tuple[str, str]]:
+def verify(row: Row, value: Real) -> list[tuple[str, str]]:
     """(route, relative disagreement) for every other route to the row's value."""
     routes: dict[str, Real] = {}
-    value = evaluate(row, "trapezoid", WORK_DPS_2D if row.quantity in DOUBLE else WORK_DPS)
     routes["quadrature"] = evaluate(row, "gauss", CHECK_DPS)
     with mp.workdps(60):
         # 1 - (...) cancels for small horizons, and so does 1 - sum of a pmf far in its tail.
@@ -1046,13 +1059,21 @@ def compare(old: dict[tuple[str, ...], str], new: dict[tuple[str, ...], str]) ->
     return lines
 
 
-def report_verification(rows: list[Row], pool: ProcessPoolExecutor) -> bool:
-    """Recompute by other routes, print the worst disagreement of each; True if all is well."""
+def work(row: Row, also_verify: bool) -> tuple[str, list[tuple[str, str]]]:
+    """What a worker process does with one row."""
+    value = compute(row)
+    return published(value), verify(row, value) if also_verify else []
+
+
+def report_verification(
+    found: dict[tuple[str, ...], list[tuple[str, str]]], pool: ProcessPoolExecutor
+) -> bool:
+    """Print the worst disagreement with every other route; True if all is well."""
     worst: dict[str, tuple[float, str]] = {}
     good = True
-    for row, found in zip(rows, pool.map(verify, rows, chunksize=4), strict=True):
-        for route, text in found:
-            size, name = float(text), ",".join(row.key())
+    for key, routes in found.items():
+        for route, text in routes:
+            size, name = float(text), ",".join(key)
             if size >= worst.get(route, (-1.0, ""))[0]:
                 worst[route] = (size, name)
             if size > float(AGREE_FULL if route.startswith("full") else AGREE):
@@ -1076,10 +1097,15 @@ def main() -> int:
     if options.write and options.case:
         parser.error("--write needs every case")
     rows = [row for row in all_rows() if row.case.startswith(options.case)]
+    new: dict[tuple[str, ...], str] = {}
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     with ProcessPoolExecutor() as pool:
-        values = pool.map(published, rows, chunksize=4)
-        new = {row.key(): value for row, value in zip(rows, values, strict=True)}
-        good = report_verification(rows, pool) if options.verify else True
+        results = pool.map(work, rows, repeat(options.verify), chunksize=2)
+        for done, (row, (text, routes)) in enumerate(zip(rows, results, strict=True), start=1):
+            new[row.key()], found[row.key()] = text, routes
+            if done % 50 == 0:
+                print(f"{done} of {len(rows)} rows", file=sys.stderr, flush=True)
+        good = report_verification(found, pool) if options.verify else True
     old = {key: value for key, value in read_golden().items() if key[1].startswith(options.case)}
     changes = compare(old, new)
     print("\n".join(changes) or f"{len(new)} values, none differs from {GOLDEN.name}")

@@ -18,7 +18,7 @@ from clvpredict.store import read_table
 
 @pytest.fixture(scope="module")
 def predictions(cdnow_rfm):
-    return clv.CLVModel().fit(cdnow_rfm).predict(cdnow_rfm, horizon="39W", add_new=True)
+    return clv.CLVModel(clv.MBGNBD()).fit(cdnow_rfm).predict(cdnow_rfm, horizon="39W", add_new=True)
 
 
 def text_of(frame, tmp_path, **options):
