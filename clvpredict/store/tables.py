@@ -234,9 +234,8 @@ def _with_uuids(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
     for field in pq.read_schema(path):
         if field.type == pa.uuid():
-            frame[field.name] = [
-                uuid.UUID(bytes=v) if isinstance(v, bytes) else v for v in frame[field.name]
-            ]
+            ids = [uuid.UUID(bytes=v) if isinstance(v, bytes) else v for v in frame[field.name]]
+            frame[field.name] = pd.Series(ids, index=frame.index, dtype=object)
     return frame
 
 
