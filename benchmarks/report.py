@@ -173,8 +173,8 @@ def _markdown(header: Sequence[str], rows: Rows) -> str:
 
 _PAGE = """# Benchmarks
 
-Written by `make bench-core` on {date}; do not edit. Machine: {machine}; load average while it
-ran {loads} (above {cores}, other work took part of the machine: see the CPU seconds too).
+Written by `make bench-core` on {date}; do not edit. Machine: {machine}. Load average while it ran:
+{loads}; above {cores}, other work had part of the machine, which costs two threads more than one.
 
 - Ours: {ours}.
 - Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}.

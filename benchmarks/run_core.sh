@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job beside its peers, which live in an environment of their own.
-# PYTHON is the Python of the project's environment; --small makes it a matter of two minutes.
+# PYTHON is the Python of the project's environment; --small makes it a matter of minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${PYTHON:-.venv/bin/python}

@@ -60,6 +60,13 @@ def digamma_rising(a: Array, n: Array) -> Array:
     return np.where(large, series, sc.digamma(small + n) - sc.digamma(small))
 
 
+def softplus(k: Array) -> tuple[Array, Array]:
+    """Compute ln(1 + e^k) and its derivative, with one exponential for both."""
+    small = np.exp(-np.abs(k))
+    share = 1.0 / (1.0 + small)
+    return np.maximum(k, 0.0) + np.log1p(small), np.where(k > 0, share, small * share)
+
+
 def _stirling_tail(z: Array) -> Array:
     w = 1.0 / (z * z)
     return np.asarray((1 / 12 - w * (1 / 360 - w * (1 / 1260 - w / 1680))) / z)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from clvpredict.errors import ConvergenceError
@@ -19,13 +18,17 @@ from clvpredict.rfm import Array, Compressed
 
 # ln(parameter) may go this far from its natural unit; no data support more.
 _BOUND = 14.0
-# Starts are compared on at most this many rows; the best goes on with all of them.
-_SCREEN_ROWS = 20_000
+# Starts are compared on at most so many customers; the best goes on with all of them.
+_SCREEN = 20_000
 # A direction in ln(parameters) with a larger standard error spans a factor of 50 either way at
 # 95 %: the data do not identify it.
 _MAX_LOG_SE = 2.0
 # Log-likelihood that a further Newton step may still promise at convergence.
 _DECREMENT = 1e-8
+# The same, where descending ends and Newton steps begin.
+_NEARLY = 1e-7
+# A shorter Newton step leaves the Hessian as it was.
+_SHORT = 2e-6
 
 
 @dataclass
@@ -99,9 +102,10 @@ def _fit(model: Model, data: Compressed, start: Array | None) -> FitResult:
     objective = screen
     iterations = sum(e[2] for e in ends)
     point = best[0]
-    if len(scaled) > len(screen.data):
+    if screen.data is not scaled:
         objective = _Objective(model, scaled)
-        point, _, more = _descend(objective, point)
+        # The sample knows the curvature well enough to go on from.
+        point, _, more = _descend(objective, point, _inverse(screen.hessian(point)))
         iterations += more
     point, hessian, decrement = _newton(objective, point)
     evaluations = screen.evaluations + (objective is not screen) * objective.evaluations
@@ -157,22 +161,68 @@ def _units(model: Model, data: Compressed) -> dict[str, float]:
 
 
 def _subset(data: Compressed) -> Compressed:
-    if len(data) <= _SCREEN_ROWS:
+    if len(data) <= _SCREEN:
         return data
-    return data.take(np.sort(np.random.default_rng(0).permutation(len(data))[:_SCREEN_ROWS]))
+    drawn = np.random.default_rng(0).multinomial(_SCREEN, data.weight / data.weight.sum())
+    rows = np.flatnonzero(drawn)
+    return data.take(rows, drawn[rows].astype(np.float64))
 
 
-def _descend(objective: _Objective, start: Array) -> tuple[Array, float, int]:
-    """Run L-BFGS-B; returns the end, its value and the iterations."""
-    found = minimize(
-        objective,
-        np.clip(start, -_BOUND, _BOUND),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-_BOUND, _BOUND)] * len(start),
-        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7},
-    )
-    return np.asarray(found.x), float(found.fun), int(found.nit)
+def _descend(
+    objective: _Objective, start: Array, inverse: Array | None = None
+) -> tuple[Array, float, int]:
+    """Run BFGS within the bounds; returns the end, its value and the iterations.
+
+    SciPy's would do, but takes longer to import than most fits take.
+    """
+    identity = np.eye(len(start))
+    point = np.clip(start, -_BOUND, _BOUND)
+    value, gradient = objective(point)
+    inverse = identity if inverse is None else inverse
+    for iteration in range(500):  # returned below
+        # Parameters that are held by a bound do not move.
+        free = ~((np.abs(point) >= _BOUND) & (gradient * point < 0))
+        step = np.where(free, -inverse @ np.where(free, gradient, 0.0), 0.0)
+        if gradient @ step >= 0:
+            inverse, step = identity, np.where(free, -gradient, 0.0)
+        if -(gradient @ step) * objective.total < _NEARLY and iteration:
+            break  # Newton's steps do the rest
+        step *= min(1.0, 2.0 / max(float(np.max(np.abs(step))), 1e-300))
+        found = _search(objective, point, value, step, float(gradient @ step))
+        if found is None:
+            if inverse is identity:
+                break
+            inverse = identity
+            continue
+        trial, lower, slope = found
+        gained = value - lower
+        moved, turned = trial - point, slope - gradient
+        curvature = float(moved @ turned)
+        if curvature > 1e-14:
+            half = identity - np.outer(moved, turned) / curvature
+            inverse = half @ inverse @ half.T + np.outer(moved, moved) / curvature
+        point, value, gradient = trial, lower, slope
+        if gained < 1e-13 * max(1.0, abs(value)):
+            break
+    return point, value, iteration + 1
+
+
+def _search(
+    objective: _Objective, point: Array, value: float, step: Array, slope: float
+) -> tuple[Array, float, Array] | None:
+    """Shorten the step until the objective falls; None if it does not."""
+    for shrink in 0.4 ** np.arange(12):
+        trial = np.clip(point + shrink * step, -_BOUND, _BOUND)
+        lower, gradient = objective(trial)
+        if lower <= value + 1e-4 * shrink * slope and lower < value:
+            return trial, lower, gradient
+    return None
+
+
+def _inverse(hessian: Array) -> Array | None:
+    """The inverse of a Hessian to step by; None if it is not positive definite."""
+    curvature, axes = np.linalg.eigh(hessian)
+    return (axes / curvature) @ axes.T if curvature[0] > 1e-8 * curvature[-1] else None
 
 
 def _newton(objective: _Objective, point: Array) -> tuple[Array, Array, float]:
@@ -198,8 +248,10 @@ def _newton(objective: _Objective, point: Array) -> tuple[Array, Array, float]:
             break
         if trial_value == value and np.array_equal(trial, point):
             break
+        far = np.max(np.abs(trial - point)) > _SHORT
         point, value, gradient = trial, trial_value, trial_gradient
-        hessian = objective.hessian(point)
+        if far:
+            hessian = objective.hessian(point)
     return point, hessian, decrement
 
 

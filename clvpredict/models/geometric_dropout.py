@@ -20,7 +20,7 @@ from scipy import special as sc
 
 from clvpredict.models.base import Parameter, PurchaseModel, Theta
 from clvpredict.rfm import Array, Compressed, Histories
-from clvpredict.special import beta_blocks, digamma_rising, log_rising
+from clvpredict.special import beta_blocks, digamma_rising, log_rising, softplus
 
 
 class GeometricDropout(PurchaseModel):
@@ -50,7 +50,7 @@ class GeometricDropout(PurchaseModel):
         s = x + self.dropout_at_start
         aged = data.tabulate("T", lambda T, alpha: np.log1p(T / alpha), alpha)
         gap, log_odds = self._dead_odds(theta, data, aged)
-        dead = sc.expit(log_odds)
+        mixture, dead = softplus(log_odds)
 
         def survived(n: Array, a: Array, b: Array) -> Array:
             s = n + self.dropout_at_start
@@ -61,7 +61,7 @@ class GeometricDropout(PurchaseModel):
             + data.tabulate("x", survived, a, b)
             - r * aged
             - x * (np.log(alpha) + aged)
-            + np.logaddexp(0.0, log_odds)
+            + mixture
         )
         slope_b = data.tabulate("x", lambda n, b: digamma_rising(b, n + self.dropout_at_start), b)
         slope_ab = data.tabulate(

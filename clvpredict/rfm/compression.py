@@ -28,10 +28,13 @@ def group_rows(*columns: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.in
         Group of each row, so that ``column[first][inverse]`` is ``column``.
     """
     n = len(columns[0])
-    codes = np.zeros(n, np.int64)
+    codes, groups = np.zeros(n, np.int64), 1
     for column in columns:
         own, values = pd.factorize(column)
-        codes = pd.factorize(codes * max(len(values), 1) + own)[0].astype(np.int64)
+        if groups * len(values) >= 1 << 62:  # no room for both in one integer
+            codes, groups = pd.factorize(codes)[0].astype(np.int64), n
+        codes, groups = codes * len(values) + own, groups * len(values)
+    codes = pd.factorize(codes)[0]
     m = int(codes.max()) + 1 if n else 0
     first = np.empty(m, np.intp)
     first[codes[::-1]] = np.arange(n)[::-1]  # the last write wins: the first row
@@ -90,9 +93,10 @@ class Compressed:
             code = _mix(code * np.uint64(31) + bits)
         return f"{int(np.sum(code * self.weight.astype(np.uint64))):016x}"
 
-    def take(self, index: npt.NDArray[np.intp]) -> Self:
-        """Return some of the rows."""
-        return type(self)(self.weight[index], **{k: v[index] for k, v in self.columns.items()})
+    def take(self, index: npt.NDArray[np.intp], weight: Array | None = None) -> Self:
+        """Return some of the rows, with their weights or others."""
+        weight = self.weight[index] if weight is None else weight
+        return type(self)(weight, **{k: v[index] for k, v in self.columns.items()})
 
 
 def _mix(code: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
