@@ -82,7 +82,8 @@ constraints: | $(BIN)/python  ## resolve all dependencies afresh into constraint
 	@rm -rf $(VENV)-resolve
 
 clean:  ## remove the environment, caches, builds and out/
-	rm -rf $(VENV) out build dist site .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers out build dist site .hypothesis .import_linter_cache
+	rm -rf benchmarks/data benchmarks/out notebooks/out
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find clvpredict tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + \
 		2>/dev/null || true
