@@ -124,6 +124,10 @@ class DropoutWarning(ClvWarning):
     """P(alive) is 1 by construction for many customers."""
 
 
+class SamplingWarning(ClvWarning):
+    """Draws of a posterior may not be trusted, or were made another way than asked for."""
+
+
 def notify(message: str, category: type[ClvWarning]) -> None:
     """Warn, pointing at the user's line and not at ours."""
     warnings.warn(message, category, skip_file_prefixes=(os.path.dirname(__file__),))

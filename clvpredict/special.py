@@ -15,7 +15,7 @@ from scipy import special as sc
 Array = npt.NDArray[np.float64]
 
 # Above this the difference of two log-gammas loses digits and Stirling's series has them all.
-_STIRLING_FROM = 100.0
+STIRLING_FROM = 100.0
 # Tails are cut where they have fallen by e^-36.
 _TAIL = 36.0
 # Elements per block of quadrature nodes: a few MB, so that it stays in cache.
@@ -34,16 +34,16 @@ def log_rising(a: Array, n: Array) -> Array:
     -------
     ndarray
     """
-    large = np.asarray(a > _STIRLING_FROM)
+    large = np.asarray(a > STIRLING_FROM)
     if not large.any():
         return np.asarray(sc.gammaln(a + n) - sc.gammaln(a))
-    safe = np.where(large, a, _STIRLING_FROM)
+    safe = np.where(large, a, STIRLING_FROM)
     stirling = (
         (safe + n - 0.5) * np.log1p(n / safe)
         + n * np.log(safe)
         - n
-        + _stirling_tail(safe + n)
-        - _stirling_tail(safe)
+        + stirling_tail(safe + n)
+        - stirling_tail(safe)
     )
     small = np.where(large, 1.0, a)
     return np.where(large, stirling, sc.gammaln(small + n) - sc.gammaln(small))
@@ -51,11 +51,11 @@ def log_rising(a: Array, n: Array) -> Array:
 
 def digamma_rising(a: Array, n: Array) -> Array:
     """Compute ψ(a + n) − ψ(a), the derivative of :func:`log_rising` in ``a``."""
-    large = np.asarray(a > _STIRLING_FROM)
+    large = np.asarray(a > STIRLING_FROM)
     if not large.any():
         return np.asarray(sc.digamma(a + n) - sc.digamma(a))
-    safe = np.where(large, a, _STIRLING_FROM)
-    series = np.log1p(n / safe) + _digamma_tail(safe + n) - _digamma_tail(safe)
+    safe = np.where(large, a, STIRLING_FROM)
+    series = np.log1p(n / safe) + digamma_tail(safe + n) - digamma_tail(safe)
     small = np.where(large, 1.0, a)
     return np.where(large, series, sc.digamma(small + n) - sc.digamma(small))
 
@@ -67,14 +67,16 @@ def softplus(k: Array) -> tuple[Array, Array]:
     return np.maximum(k, 0.0) + np.log1p(small), np.where(k > 0, share, small * share)
 
 
-def _stirling_tail(z: Array) -> Array:
+def stirling_tail[T: (float, Array)](z: T) -> T:
+    """Compute ln Γ(z) − (z − 1/2) ln z + z − ln(2π)/2 for large z, by Stirling's series."""
     w = 1.0 / (z * z)
-    return np.asarray((1 / 12 - w * (1 / 360 - w * (1 / 1260 - w / 1680))) / z)
+    return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w / 1680))) / z
 
 
-def _digamma_tail(z: Array) -> Array:
+def digamma_tail[T: (float, Array)](z: T) -> T:
+    """Compute ψ(z) − ln z for large z, by Stirling's series."""
     w = 1.0 / (z * z)
-    return np.asarray(-0.5 / z - w * (1 / 12 - w * (1 / 120 - w / 252)))
+    return -0.5 / z - w * (1 / 12 - w * (1 / 120 - w / 252))
 
 
 @dataclass(frozen=True)

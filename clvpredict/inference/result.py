@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import special as sc
 
-from clvpredict.errors import OptionError
+from clvpredict.errors import InfiniteValueError, OptionError
 from clvpredict.rfm import Array
 
 Status = Literal["converged", "unidentified"]
+#: Methods whose result is a posterior and not a point.
+POSTERIOR_METHODS = ("laplace", "nuts")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,79 @@ class Convergence:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How draws of the parameters were made, and whether they can be trusted.
+
+    Parameters
+    ----------
+    sampler : str
+        ``"nutpie"``, ``"pymc"``, ``"importance resampling"`` or ``"bootstrap"``.
+    chains, draws, tune : int
+        Chains; draws of each that are kept, and that were spent on tuning.
+    seed : int
+        Equal seeds give equal draws.
+    priors : dict of str to str
+        In words, by parameter.
+    r_hat, ess_bulk, ess_tail : dict of str to float
+        Convergence and effective sample size by parameter.
+    divergences : int or None
+        Transitions of the sampler that went wrong.
+    bfmi : list of float or None
+        By chain: how well the sampler explored the energy.
+    k_hat : float or None
+        Of importance sampling: below 0.7 it can be trusted.
+    importance_ess : float or None
+        Number of equal draws that the weighted ones are worth.
+    failed : int
+        Replicates of the bootstrap that did not converge, left out.
+    problems : tuple of str
+        What the checks found, with what to do.
+    reason : str
+        Why this method was chosen, where the fit chose it.
+    """
+
+    sampler: str
+    chains: int
+    draws: int
+    tune: int
+    seed: int
+    priors: dict[str, str] = field(default_factory=dict)
+    r_hat: dict[str, float] = field(default_factory=dict)
+    ess_bulk: dict[str, float] = field(default_factory=dict)
+    ess_tail: dict[str, float] = field(default_factory=dict)
+    divergences: int | None = None
+    bfmi: list[float] | None = None
+    k_hat: float | None = None
+    importance_ess: float | None = None
+    failed: int = 0
+    problems: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draws of the parameters.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (chains, draws, k)
+        In the data's units.
+    stats : dict of str to ndarray, shape (chains, draws)
+        What the sampler says of each draw.
+    how : Sampling
+    """
+
+    draws: Array
+    stats: dict[str, npt.NDArray[Any]]
+    how: Sampling
+
+    @property
+    def flat(self) -> Array:
+        """All chains after one another, shape (chains · draws, k)."""
+        return self.draws.reshape(-1, self.draws.shape[-1])
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Estimates and their uncertainty.
 
@@ -68,14 +144,17 @@ class FitResult:
     names : tuple of str, length k
         The parameters.
     estimate : ndarray, shape (k,)
-        In the data's units.
+        In the data's units: the optimum, or the mean of a posterior.
     log_covariance : ndarray, shape (k, k)
-        Asymptotic covariance of ln(parameters); nan where the Hessian is not positive definite.
+        Covariance of ln(parameters): asymptotic (nan where the Hessian is not positive
+        definite), or that of the draws.
     log_likelihood : float
         At the estimate, summed over customers.
     n_customers, n_rows : int
         Customers, and distinct rows they compress to.
     convergence : Convergence
+    sample : Sample or None
+        Draws of the parameters: of a posterior, or of the bootstrap.
     """
 
     model: str
@@ -87,6 +166,12 @@ class FitResult:
     n_customers: int
     n_rows: int
     convergence: Convergence
+    sample: Sample | None = None
+
+    @property
+    def is_posterior(self) -> bool:
+        """Whether the draws are of a posterior; then point predictions are means over them."""
+        return self.method in POSTERIOR_METHODS
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -100,7 +185,12 @@ class FitResult:
 
     @property
     def covariance(self) -> Array:
-        """Asymptotic covariance of the parameters, shape (k, k): symmetric positive definite."""
+        """Covariance of the parameters, shape (k, k): symmetric positive definite.
+
+        Asymptotic, or that of the draws.
+        """
+        if self.sample is not None:
+            return np.cov(self.sample.flat, rowvar=False)
         return self.log_covariance * np.outer(self.estimate, self.estimate)
 
     @property
@@ -114,15 +204,17 @@ class FitResult:
         return float(len(self.names) * np.log(self.n_customers) - 2 * self.log_likelihood)
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
-        """Tabulate estimates, standard errors and confidence intervals.
+        """Tabulate estimates, standard errors and intervals.
 
-        The interval is a Wald interval of ln(parameter): parameters are positive and their
-        likelihoods far closer to normal in the logarithm.
+        Without draws, the interval is a Wald interval of ln(parameter): parameters are positive
+        and their likelihoods far closer to normal in the logarithm. With draws (of a posterior
+        or the bootstrap), it has their quantiles, and the standard error is their standard
+        deviation.
 
         Parameters
         ----------
         level : float
-            Confidence level, in (0, 1).
+            Confidence or credibility level, in (0, 1).
 
         Returns
         -------
@@ -131,23 +223,33 @@ class FitResult:
         """
         if not 0 < level < 1:
             raise OptionError(f"level={level!r} must be between 0 and 1, e.g. 0.95.")
-        z = float(sc.ndtri(0.5 + level / 2))
-        log_se = np.sqrt(np.diag(self.log_covariance))
-        with np.errstate(over="ignore"):  # an unidentified parameter has no upper end
-            factor = np.exp(z * log_se)
-            upper = self.estimate * factor
+        tails = (0.5 - level / 2, 0.5 + level / 2)
+        if self.sample is not None:
+            standard_error = self.sample.flat.std(axis=0, ddof=1)
+            lower, upper = np.quantile(self.sample.flat, tails, axis=0)
+        else:
+            log_se = np.sqrt(np.diag(self.log_covariance))
+            standard_error = self.estimate * log_se
+            with np.errstate(over="ignore"):  # an unidentified parameter has no upper end
+                factor = np.exp(float(sc.ndtri(tails[1])) * log_se)
+                upper = self.estimate * factor
+            lower = self.estimate / factor
         return pd.DataFrame(
             {
                 "estimate": self.estimate,
-                "standard_error": self.estimate * log_se,
-                "lower": self.estimate / factor,
+                "standard_error": standard_error,
+                "lower": lower,
                 "upper": upper,
             },
             index=pd.Index(self.names, name="parameter"),
         )
 
     def draws(self, size: int, seed: int | np.random.Generator) -> Array:
-        """Draw parameters from their asymptotic normal distribution (in logarithms).
+        """Give draws of the parameters, whatever the fit.
+
+        Draws of a posterior or the bootstrap, spread evenly over the chains (all of them where
+        there are fewer than ``size``); else from the asymptotic normal distribution of the
+        logarithms. Parameters that were given, not fitted, are the same in every draw.
 
         Parameters
         ----------
@@ -158,8 +260,25 @@ class FitResult:
 
         Returns
         -------
-        ndarray, shape (size, k)
+        ndarray, shape (size or fewer, k)
+
+        Raises
+        ------
+        InfiniteValueError
+            If the data do not identify the parameters, so that they have no distribution.
         """
+        if self.sample is not None:
+            flat = self.sample.flat
+            index = np.linspace(0, len(flat) - 1, min(size, len(flat))).round().astype(np.intp)
+            return flat[index]
+        if self.method == "given":
+            return np.tile(self.estimate, (size, 1))
+        if self.convergence.unidentified or not np.isfinite(self.log_covariance).all():
+            raise InfiniteValueError(
+                f"the data do not identify {', '.join(self.convergence.unidentified)}, so a "
+                "maximum likelihood fit has no usable intervals. A prior can help: "
+                "fit(rfm, method='nuts')."
+            )
         rng = np.random.default_rng(seed)
         return np.exp(rng.multivariate_normal(np.log(self.estimate), self.log_covariance, size))
 

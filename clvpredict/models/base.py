@@ -8,7 +8,7 @@ here, once, for all models. A model knows nothing of optimisers, priors, money o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -32,13 +32,40 @@ class Parameter:
         The paper's letter.
     meaning : str
         What it says, in words.
+    ordinary : float
+        A value that is usual for it, in units of the data's mean time or money.
     unit : {"time", "money"} or None
         The unit it scales with.
     """
 
     name: str
     meaning: str
+    ordinary: float
     unit: Literal["time", "money"] | None = None
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The weighted log-likelihood of some data as one compiled function.
+
+    Parameters
+    ----------
+    kernel : callable
+        Of :mod:`clvpredict.models.kernels`; it releases the interpreter lock.
+    tables, codes, weight : ndarray
+        The data as the kernel takes them.
+    """
+
+    kernel: Callable[..., float]
+    tables: Array
+    codes: npt.NDArray[np.int32]
+    weight: Array
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Compute the log-likelihood and its gradient, shape (k,)."""
+        gradient = np.empty(len(theta))
+        value = self.kernel(theta, self.tables, self.codes, self.weight, gradient)
+        return value, gradient
 
 
 class Model(ABC):
@@ -68,6 +95,10 @@ class Model(ABC):
         gradient : ndarray, shape (k, n)
             Derivatives with respect to the k parameters, in their order.
         """
+
+    @abstractmethod
+    def fused(self, data: Compressed) -> Fused:
+        """Compile the log-likelihood of all rows, weighted; numba is loaded for it."""
 
     @abstractmethod
     def starts(self, data: Compressed) -> Sequence[tuple[float, ...]]:

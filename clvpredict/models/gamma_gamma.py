@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special as sc
 
-from clvpredict.models.base import Parameter, SpendModel, Theta
+from clvpredict.models.base import Fused, Parameter, SpendModel, Theta
 from clvpredict.rfm import Array, Compressed, SpendHistories
 from clvpredict.special import digamma_rising, log_rising
 
@@ -35,9 +35,11 @@ class GammaGammaModel(SpendModel):
         "outliers. Where spend hardly differs between customers, use its mean instead."
     )
     parameters = (
-        Parameter("p", "shape of a customer's purchase values: the larger, the more alike"),
-        Parameter("q", "shape over customers: the larger, the more alike; the mean needs q > 1"),
-        Parameter("v", "scale, in money: the mean value of a purchase is p·v/(q−1)", "money"),
+        Parameter("p", "shape of a customer's purchase values: the larger, the more alike", 4.0),
+        Parameter(
+            "q", "shape over customers: the larger, the more alike; the mean needs q > 1", 4.0
+        ),
+        Parameter("v", "scale, in money: the mean value of a purchase is p·v/(q−1)", 0.7, "money"),
     )
 
     @override
@@ -61,6 +63,12 @@ class GammaGammaModel(SpendModel):
         gradient[1] = slope_q + log_share_q
         gradient[2] = q / v - (p * x + q) / (v + total)
         return value, gradient
+
+    @override
+    def fused(self, data: Compressed) -> Fused:
+        from clvpredict.models import kernels
+
+        return Fused(kernels.gamma_gamma, *kernels.pack_spend(data))
 
     @override
     def starts(self, data: Compressed) -> Sequence[tuple[float, ...]]:

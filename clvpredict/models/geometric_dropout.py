@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special as sc
 
-from clvpredict.models.base import Parameter, PurchaseModel, Theta
+from clvpredict.models.base import Fused, Parameter, PurchaseModel, Theta
 from clvpredict.rfm import Array, Compressed, Histories
 from clvpredict.special import beta_blocks, digamma_rising, log_rising, softplus
 
@@ -37,10 +37,14 @@ class GeometricDropout(PurchaseModel):
         "can still be good; standard errors and long horizons are not to be trusted."
     )
     parameters = (
-        Parameter("r", "shape of the purchase rates over customers: the smaller, the more uneven"),
-        Parameter("alpha", "rate of that Gamma, in time: their mean is r/alpha", "time"),
-        Parameter("a", "Beta of the dropout probability: its mean is a/(a+b)"),
-        Parameter("b", "Beta of the dropout probability: the larger a+b, the more alike it is"),
+        Parameter(
+            "r", "shape of the purchase rates over customers: the smaller, the more uneven", 0.5
+        ),
+        Parameter("alpha", "rate of that Gamma, in time: their mean is r/alpha", 0.3, "time"),
+        Parameter("a", "Beta of the dropout probability: its mean is a/(a+b)", 0.8),
+        Parameter(
+            "b", "Beta of the dropout probability: the larger a+b, the more alike it is", 2.5
+        ),
     )
 
     @override
@@ -84,6 +88,14 @@ class GeometricDropout(PurchaseModel):
         gap = aged - data.tabulate("t_x", lambda t, alpha: np.log1p(t / alpha), alpha)
         log_odds = np.log(a) - np.log(np.where(s > 0, b + s - 1.0, 1.0)) + (r + x) * gap
         return gap, np.where(s > 0, log_odds, -np.inf)
+
+    @override
+    def fused(self, data: Compressed) -> Fused:
+        from clvpredict.models import kernels
+
+        return Fused(
+            kernels.geometric_dropout, *kernels.pack_histories(data, self.dropout_at_start)
+        )
 
     @override
     def starts(self, data: Compressed) -> Sequence[tuple[float, ...]]:

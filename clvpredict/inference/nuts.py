@@ -1,0 +1,293 @@
+"""The No-U-Turn sampler on the PyMC model of any model: by nutpie, or by PyMC itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clvpredict.errors import ConvergenceError, SamplingWarning, notify
+from clvpredict.inference import pymc_model as pymc_models
+from clvpredict.inference.cores import usable_cores
+from clvpredict.inference.diagnose import check_chains
+from clvpredict.inference.laplace import posterior_result
+from clvpredict.inference.mle import maximise
+from clvpredict.inference.optimise import hessian, inverse_or_none, newton
+from clvpredict.inference.priors import Priors
+from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling
+from clvpredict.models.base import Model
+from clvpredict.rfm import Array, Compressed
+
+# What nutpie and PyMC call the same, and what ArviZ expects.
+_STATS = {
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "lp": ("logp", "lp"),
+    "n_steps": ("n_steps",),
+    "step_size": ("step_size",),
+    "tree_depth": ("depth", "tree_depth"),
+    "acceptance_rate": ("mean_tree_accept", "acceptance_rate"),
+}
+
+
+@dataclass(frozen=True)
+class NutsOptions:
+    """How to sample.
+
+    Parameters
+    ----------
+    draws, tune, chains : int
+        Of each chain: draws kept, and spent on tuning before; number of chains.
+    cores : int or None
+        Chains at a time; by default as many as there are cores.
+    seed : int
+        Equal seeds give equal draws.
+    progress : bool
+        Show a progress bar.
+    sampler : {"nutpie", "pymc"}
+        PyMC's own is slower; it is there to check by.
+    target_accept : float
+        Between 0 and 1: larger means smaller steps, against divergences.
+    keep_partial : bool
+        After a keyboard interrupt, go on with the draws there are.
+    """
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    cores: int | None = None
+    seed: int = 0
+    progress: bool = False
+    sampler: str = "nutpie"
+    target_accept: float = 0.8
+    keep_partial: bool = False
+
+
+@dataclass
+class _Whitened:
+    """A PyMC model's density around its mode, in units of its own spread.
+
+    Chains then begin where the posterior is, in a space where it is round.
+    """
+
+    density: Callable[..., Any]
+    shared: tuple[Array, ...]
+    centre: Array
+    root: Array
+    total: float
+
+    def log_density(self, z: Array) -> tuple[float, Array]:
+        """Value and gradient at z."""
+        value, gradient = self.density(self.points(z), self.shared)
+        return float(value), gradient @ self.root
+
+    def points(self, z: Array) -> Array:
+        """From the round space to PyMC's."""
+        return self.centre + z @ self.root.T
+
+    def __call__(self, z: Array, /) -> tuple[float, Array]:
+        """Negative and scaled, as :mod:`clvpredict.inference.optimise` wants it."""
+        value, gradient = self.log_density(z)
+        return -value / self.total, -gradient / self.total
+
+
+def fit_nuts(
+    model: Model, data: Compressed, priors: Priors, start: Array | None, options: NutsOptions
+) -> FitResult:
+    """Sample the posterior.
+
+    Raises
+    ------
+    ConvergenceError
+        If no chain can start, or chains fail.
+    KeyboardInterrupt
+        If interrupted, unless ``options.keep_partial``.
+    """
+    pymc_model = pymc_models.build(model, data, priors)
+    density = pymc_models.compile_density(model, priors, pymc_model)
+    mode, convergence = _mode(model, data, priors, start)
+    target = _whiten(
+        _Whitened(
+            density.function,
+            density.arguments(pymc_model),
+            pymc_models.forward(pymc_model, dict(zip(priors.names, mode, strict=True))),
+            np.eye(len(mode)),
+            float(data.weight.sum()),
+        )
+    )
+    sampler = _sampler(options.sampler)
+    try:
+        z, stats, complete = sampler(target, pymc_model, options)
+    except (RuntimeError, ValueError) as error:
+        raise ConvergenceError(
+            f"{model.title}: sampling failed ({error}). Look at the priors "
+            "(model.prior_predictive(rfm)), check the summary for outliers (rfm.describe()), or "
+            "use method='laplace'."
+        ) from error
+    draws = pymc_models.backward(pymc_model, z)
+    how = check_chains(
+        Sampling(
+            sampler=options.sampler,
+            chains=draws.shape[0],
+            draws=draws.shape[1],
+            tune=options.tune,
+            seed=options.seed,
+            priors=priors.describe(),
+        ),
+        priors.names,
+        draws,
+        stats,
+        complete=complete,
+    )
+    return posterior_result(model, data, "nuts", Sample(draws, stats, how), convergence)
+
+
+def _mode(
+    model: Model, data: Compressed, priors: Priors, start: Array | None
+) -> tuple[Array, Convergence]:
+    """Where to begin: the posterior's mode, or a draw of the prior's where it has none."""
+    try:
+        optimum = maximise(model, data, start, priors.log_density)
+    except ConvergenceError as error:
+        centre = np.median(priors.draw(101, 0), axis=0)
+        return centre, Convergence("converged", str(error), np.nan, np.nan, 0, 0)
+    return np.exp(optimum.log_theta), optimum.convergence
+
+
+def _whiten(target: _Whitened) -> _Whitened:
+    """Move to the mode and make the space round, where the density has one."""
+    offset, curvature, _ = newton(target, np.zeros(len(target.centre)))
+    if not np.isfinite(curvature).all():
+        return target
+    covariance = inverse_or_none(curvature * target.total)
+    if covariance is None:
+        curvature = hessian(target, np.zeros(len(offset)))
+        covariance = inverse_or_none(curvature * target.total)
+        offset = np.zeros(len(offset))
+    if covariance is None:
+        return target
+    target.centre = target.centre + offset
+    target.root = np.linalg.cholesky(covariance)
+    return target
+
+
+_Sampled = tuple[Array, dict[str, npt.NDArray[Any]], bool]
+_Sampler = Callable[[_Whitened, Any, NutsOptions], _Sampled]
+
+
+def _sampler(name: str) -> _Sampler:
+    if name == "nutpie":
+        try:
+            import nutpie  # noqa: F401  # loads
+        except ImportError as error:
+            notify(f"nutpie cannot be loaded ({error}): PyMC samples instead.", SamplingWarning)
+            return _by_pymc
+        return _by_nutpie
+    return _by_pymc
+
+
+def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions) -> _Sampled:
+    import nutpie
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    k = len(target.centre)
+    compiled = from_pyfunc(
+        k,
+        lambda: target.log_density,
+        lambda *_: lambda z: {"z": z},
+        [np.dtype("float64")],
+        [(k,)],
+        ["z"],
+        make_initial_point_fn=lambda seed: np.random.default_rng(seed).normal(size=k),
+    )
+    running = nutpie.sample(
+        compiled,
+        draws=options.draws,
+        tune=options.tune,
+        chains=options.chains,
+        cores=min(options.chains, usable_cores(options.cores)),
+        seed=options.seed,
+        progress_bar=options.progress,
+        target_accept=options.target_accept,
+        save_warmup=False,
+        blocking=False,
+    )
+    complete = True
+    try:
+        trace = running.wait()
+    except KeyboardInterrupt:
+        if not options.keep_partial:
+            running.cancel()
+            raise
+        trace, complete = running.abort(), False
+    except BaseException:
+        running.cancel()
+        raise
+    z = trace["posterior"]["z"].to_numpy()
+    done = _finished(z)
+    if not complete and done == 0:
+        raise KeyboardInterrupt
+    return (
+        target.points(z[:, :done]),
+        _stats(trace["sample_stats"], done),
+        complete,
+    )
+
+
+def _finished(z: Array) -> int:
+    """Draws that every chain has; interrupted ones are padded with nan."""
+    return int(np.isfinite(z).all(axis=2).sum(axis=1).min())
+
+
+def _stats(found: Any, draws: int) -> dict[str, npt.NDArray[Any]]:
+    """The statistics that ArviZ knows by name, shape (chains, draws)."""
+    out = {}
+    for name, aliases in _STATS.items():
+        known = next((a for a in aliases if a in found), None)
+        if known is not None:
+            out[name] = found[known].to_numpy()[:, :draws]
+    return out
+
+
+def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions) -> _Sampled:
+    import pymc as pm
+
+    begin = pymc_models.backward(pymc_model, target.centre)
+    initial = {v.name: value for v, value in zip(pymc_model.free_RVs, begin, strict=True)}
+    with warnings.catch_warnings(), pymc_model:
+        # Our own checks say the same, and what to do.
+        warnings.simplefilter("ignore")
+        trace = pm.sample(
+            draws=options.draws,
+            tune=options.tune,
+            chains=options.chains,
+            # The kernel holds compiled code that cannot be sent to other processes.
+            cores=1,
+            random_seed=options.seed,
+            progressbar=options.progress,
+            initvals=initial,
+            nuts_sampler="pymc",
+            compute_convergence_checks=False,
+            nuts={"target_accept": options.target_accept},
+        )
+    posterior = trace["posterior"]
+    theta = np.stack([posterior[n].to_numpy() for n in initial], axis=-1)
+    points = _forward_all(pymc_model, theta)
+    return points, _stats(trace["sample_stats"], theta.shape[1]), theta.shape[1] == options.draws
+
+
+def _forward_all(pymc_model: Any, theta: Array) -> Array:
+    import pytensor.tensor as pt
+
+    out = []
+    for i, variable in enumerate(pymc_model.free_RVs):
+        transform = pymc_model.rvs_to_transforms[variable]
+        column = theta[..., i]
+        if transform is not None:
+            column = transform.forward(pt.constant(column), *variable.owner.inputs).eval()
+        out.append(column)
+    return np.stack(out, axis=-1)
