@@ -32,6 +32,9 @@ _STATS = {
     "tree_depth": ("depth", "tree_depth"),
     "acceptance_rate": ("mean_tree_accept", "acceptance_rate"),
 }
+# Rows from which on chains side by side are faster than one after another: below, they would
+# mostly wait for one another.
+_THREADS_FROM = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class _Whitened:
 
     def log_density(self, z: Array) -> tuple[float, Array]:
         """Value and gradient at z."""
-        value, gradient = self.density(self.points(z), self.shared)
+        value, gradient = self.density(self.points(z), *self.shared)
         return float(value), gradient @ self.root
 
     def points(self, z: Array) -> Array:
@@ -108,7 +111,8 @@ def fit_nuts(
         If interrupted, unless ``options.keep_partial``.
     """
     pymc_model = pymc_models.build(model, data, priors)
-    density = pymc_models.compile_density(model, priors, pymc_model)
+    threaded = len(data) >= _THREADS_FROM and options.chains > 1
+    density = pymc_models.compile_density(model, priors, pymc_model, threaded=threaded)
     mode, convergence = _mode(model, data, priors, start)
     target = _whiten(
         _Whitened(
@@ -121,7 +125,8 @@ def fit_nuts(
     )
     sampler = _sampler(options.sampler)
     try:
-        z, stats, complete = sampler(target, pymc_model, options)
+        cores = min(options.chains, usable_cores(options.cores)) if threaded else 1
+        z, stats, complete = sampler(target, pymc_model, options, cores)
     except (RuntimeError, ValueError) as error:
         raise ConvergenceError(
             f"{model.title}: sampling failed ({error}). Look at the priors "
@@ -176,7 +181,7 @@ def _whiten(target: _Whitened) -> _Whitened:
 
 
 _Sampled = tuple[Array, dict[str, npt.NDArray[Any]], bool]
-_Sampler = Callable[[_Whitened, Any, NutsOptions], _Sampled]
+_Sampler = Callable[[_Whitened, Any, NutsOptions, int], _Sampled]
 
 
 def _sampler(name: str) -> _Sampler:
@@ -190,7 +195,7 @@ def _sampler(name: str) -> _Sampler:
     return _by_pymc
 
 
-def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions) -> _Sampled:
+def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: int) -> _Sampled:
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
@@ -209,7 +214,7 @@ def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions) -> _Sam
         draws=options.draws,
         tune=options.tune,
         chains=options.chains,
-        cores=min(options.chains, usable_cores(options.cores)),
+        cores=cores,
         seed=options.seed,
         progress_bar=options.progress,
         target_accept=options.target_accept,
@@ -253,7 +258,7 @@ def _stats(found: Any, draws: int) -> dict[str, npt.NDArray[Any]]:
     return out
 
 
-def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions) -> _Sampled:
+def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: int) -> _Sampled:
     import pymc as pm
 
     begin = pymc_models.backward(pymc_model, target.centre)

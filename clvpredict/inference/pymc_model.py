@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ import pytensor.tensor as pt
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
-from pytensor.link.numba.dispatch import numba_funcify
+from pytensor.link.numba.dispatch.basic import register_funcify_and_cache_key
 
 from clvpredict.inference.priors import Priors, prior_key
 from clvpredict.models.base import Model
@@ -53,9 +55,10 @@ class WeightedLogLikelihood(Op):  # type: ignore[misc]  # PyTensor's types are n
         return [outputs[1] * cotangents[0], *(DisconnectedType()() for _ in _DATA)]
 
 
-@numba_funcify.register(WeightedLogLikelihood)  # type: ignore[untyped-decorator]
-def _numba_log_likelihood(op: WeightedLogLikelihood, **_: Any) -> Callable[..., Any]:
-    kernel = op.kernel
+@register_funcify_and_cache_key(WeightedLogLikelihood)  # type: ignore[untyped-decorator]
+def _numba_log_likelihood(op: WeightedLogLikelihood, **_: Any) -> tuple[Callable[..., Any], str]:
+    """Give the compiled function, and a key by which later processes find it on disk."""
+    kernel: Any = op.kernel
 
     @nb.njit
     def value_and_gradient(theta, tables, codes, weight):  # type: ignore[no-untyped-def]
@@ -63,8 +66,9 @@ def _numba_log_likelihood(op: WeightedLogLikelihood, **_: Any) -> Callable[..., 
         value = kernel(theta, tables, codes, weight, gradient)
         return np.asarray(value), gradient
 
-    compiled: Callable[..., Any] = value_and_gradient
-    return compiled
+    source = inspect.getsource(inspect.getmodule(kernel.py_func) or kernel.py_func)
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    return value_and_gradient, f"clvpredict-{kernel.py_func.__name__}-{digest}"
 
 
 def build(model: Model, data: Compressed, priors: Priors) -> pm.Model:
@@ -103,8 +107,7 @@ class Density:
     Parameters
     ----------
     function : callable
-        (point, shared arrays) to value and gradient; safe to call from several threads, and
-        outside the interpreter lock.
+        From a point and the shared arrays to value and gradient; several threads may call it.
     shared : tuple of str
         Names of the shared arrays, in order.
     """
@@ -121,24 +124,35 @@ class Density:
 _COMPILED: dict[Any, Density] = {}
 
 
-def compile_density(model: Model, priors: Priors, pymc_model: pm.Model) -> Density:
-    """Compile the log-density of a PyMC model; once per model and kind of priors."""
+def compile_density(
+    model: Model, priors: Priors, pymc_model: pm.Model, *, threaded: bool
+) -> Density:
+    """Compile the log-density of a PyMC model; once per model and kind of priors.
+
+    Parameters
+    ----------
+    threaded : bool
+        Whether to run outside the interpreter lock: of use where a call takes long.
+    """
     keys = [prior_key(priors.given[n]) if n in priors.given else "own" for n in priors.names]
-    key = (model.name, *keys)
+    key = (model.name, threaded, *keys)
     if key not in _COMPILED:
-        _COMPILED[key] = _compile(pymc_model)
+        _COMPILED[key] = _compile(pymc_model, threaded)
     return _COMPILED[key]
 
 
-def _compile(pymc_model: pm.Model) -> Density:
+def _compile(pymc_model: pm.Model, threaded: bool) -> Density:
     function = pymc_model.logp_dlogp_function(ravel_inputs=True, mode="NUMBA")._pytensor_function
-    inner = function.vm.jit_fn
+    inner: Any = function.vm.jit_fn
+    shared = tuple(s.name for s in function.get_shared())
+    if not threaded:
+        return Density(inner, shared)
 
     @nb.njit(nogil=True)
-    def density(point, shared):  # type: ignore[no-untyped-def]
-        return inner(point, *shared)
+    def density(point, *arrays):  # type: ignore[no-untyped-def]
+        return inner(point, *arrays)
 
-    return Density(density, tuple(s.name for s in function.get_shared()))
+    return Density(density, shared)
 
 
 def forward(pymc_model: pm.Model, theta: Mapping[str, float]) -> Array:
