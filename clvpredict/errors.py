@@ -128,6 +128,10 @@ class SamplingWarning(ClvWarning):
     """Draws of a posterior may not be trusted, or were made another way than asked for."""
 
 
+class MethodNotice(ClvWarning):
+    """Which method ``method="auto"`` chose, and why."""
+
+
 def notify(message: str, category: type[ClvWarning]) -> None:
     """Warn, pointing at the user's line and not at ours."""
     warnings.warn(message, category, skip_file_prefixes=(os.path.dirname(__file__),))

@@ -17,6 +17,9 @@ Collapse = Literal["h", "D", "W"]
 Returns = Literal["net", "drop", "error"]
 Discounting = Literal["continuous", "monthly", "none", "lifetimes"]
 
+Method = Literal["mle", "map", "laplace", "nuts", "auto"]
+Sampler = Literal["nutpie", "pymc"]
+
 DAYS_PER_YEAR = 365.25
 UNIT_DAYS = {"h": 1 / 24, "D": 1.0, "W": 7.0, "M": DAYS_PER_YEAR / 12, "Y": DAYS_PER_YEAR}
 UNIT_NAMES = {"h": "hours", "D": "days", "W": "weeks", "M": "months", "Y": "years"}

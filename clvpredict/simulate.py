@@ -11,7 +11,7 @@ import pandas as pd
 from clvpredict.errors import OptionError
 from clvpredict.models.base import NEW_CUSTOMER, PurchaseModel, SpendModel, Theta
 from clvpredict.options import TimeUnit
-from clvpredict.rfm import Array, Provenance, RFMSummary, with_provenance
+from clvpredict.rfm import Array, Provenance, RFMSummary, SpendHistories, with_provenance
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def simulate_base(
         "T": age,
     }
     if spend is not None:
-        amount, rates = spend[0].draw_spend(spend[1], customer.astype(np.intp), n, rng)
+        nobody = SpendHistories(np.ones(n), x=zeros, m=zeros)
+        amount, rates = spend[0].draw_spend(spend[1], nobody, customer.astype(np.intp), rng)
         transactions["amount"] = amount
         is_repeat = np.concatenate([[False], customer[1:] == customer[:-1]])
         total = np.bincount(customer[is_repeat], amount[is_repeat], minlength=n)

@@ -6,6 +6,8 @@ No formula of a paper lives here, only ways to compute without overflow or cance
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +18,49 @@ Array = npt.NDArray[np.float64]
 
 # Above this the difference of two log-gammas loses digits and Stirling's series has them all.
 STIRLING_FROM = 100.0
-# Tails are cut where they have fallen by e^-36.
-_TAIL = 36.0
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How exact quadratures are.
+
+    Attributes
+    ----------
+    tail : float
+        Tails are cut where they have fallen by e^-tail.
+    step : float
+        Distance of nodes, in units of what the smoothest integrand needs.
+    nodes : int
+        Of a Gauss-Legendre rule, per panel.
+    """
+
+    tail: float
+    step: float
+    nodes: int
+
+
+#: As exact as floating point allows.
+FULL = Accuracy(36.0, 1.0, 12)
+#: Good to five or six digits: for draws, which differ from one another in the second or third.
+DRAWS = Accuracy(18.0, 2.0, 6)
+_accuracy: ContextVar[Accuracy] = ContextVar("accuracy", default=FULL)
+
+
+def accuracy() -> Accuracy:
+    """How exact quadratures are to be here."""
+    return _accuracy.get()
+
+
+@contextmanager
+def at_accuracy(wanted: Accuracy) -> Iterator[None]:
+    """Compute quadratures to another accuracy, in this thread."""
+    token = _accuracy.set(wanted)
+    try:
+        yield
+    finally:
+        _accuracy.reset(token)
+
+
 # Elements per block of quadrature nodes: a few MB, so that it stays in cache.
 _BLOCK = 1 << 17
 
@@ -139,12 +182,13 @@ def beta_blocks(a: Array, b: Array, reach: Array) -> Iterator[BetaBlock]:
         Blocks that together cover all rows, each row once. Nodes of a row depend on that row
         alone.
     """
+    tail, wide = accuracy().tail, accuracy().step
     pull = a * np.log1p(reach / (a + b)) < 4.0
     a_tail, b_tail = a + pull, b + 1.0
-    low = np.log(a_tail) - np.log(a + b + reach) - _TAIL / a_tail - 2.0
-    high = np.log((a_tail + _TAIL) / b_tail) + _TAIL / b_tail + 1.0
-    step = 0.29 * np.minimum(1.0, 1.6 * np.sqrt(1.0 / a_tail + 1.0 / (b_tail + reach)))
-    count = np.clip(np.ceil((high - low) / step), 32, 1 << 15)
+    low = np.log(a_tail) - np.log(a + b + reach) - tail / a_tail - 2.0
+    high = np.log((a_tail + tail) / b_tail) + tail / b_tail + 1.0
+    step = 0.29 * wide * np.minimum(1.0, 1.6 * np.sqrt(1.0 / a_tail + 1.0 / (b_tail + reach)))
+    count = np.clip(np.ceil((high - low) / step), 32 / wide, 1 << 15)
     # A few sizes only, so that rows can share a block.
     count = np.exp2(np.ceil(np.log2(count) * 8.0) / 8.0).round().astype(np.intp)
     log_norm = sc.betaln(a, b)

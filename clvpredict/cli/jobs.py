@@ -10,7 +10,7 @@ import pandas as pd
 from clvpredict.cli import facts
 from clvpredict.cli.session import Session
 from clvpredict.errors import DataWarning, OptionError, notify, unknown_option
-from clvpredict.options import Discounting, TimeUnit
+from clvpredict.options import Discounting, Method, TimeUnit, choose
 from clvpredict.rfm import provenance_of
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def check_model(model: str, method: str) -> None:
         With what is allowed.
     """
     _purchase_class(model)
-    if method != "mle":
-        raise unknown_option("method", method, ["mle"])
+    choose("method", method, Method)
 
 
 def check_prediction(horizon: str, money: Money, *, spend: bool) -> None:
@@ -115,7 +114,7 @@ def fit(
                 "of it only, and cannot discount. Say it: --time-unit W",
                 DataWarning,
             )
-        fitted.fit(rfm, method=method, time_unit=time_unit)
+        fitted.fit(rfm, method=cast("Method", method), time_unit=time_unit)
         session.facts["models"] = facts.of_models(fitted)
         done(
             "; ".join(f"{m['title']} {m['convergence']['status']}" for m in facts.of_models(fitted))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
-import numpy as np
 import pandas as pd
 
 from clvpredict.errors import (
@@ -14,14 +13,20 @@ from clvpredict.errors import (
     NotFittedError,
     OptionError,
     notify,
-    unknown_option,
 )
-from clvpredict.inference.mle import fit_mle
-from clvpredict.inference.result import Convergence, FitResult, given
+from clvpredict.inference.checks import warn_of_few
+from clvpredict.inference.fit import FitOptions, check_options, fit_model
+from clvpredict.inference.priors import resolve
+from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling, given
 from clvpredict.models.base import Model
-from clvpredict.options import TimeUnit
+from clvpredict.options import Method, TimeUnit
 from clvpredict.rfm import Compressed, check_unit, provenance_of, summary_metadata
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Of a pointwise log-likelihood: 4 GB.
+_MOST_VALUES = 500_000_000
 Horizon = float | str | timedelta | None
 PREDICTIONS_KEY = "clvpredict"
 
@@ -30,9 +35,11 @@ class Estimator:
     """What all estimators share: a model of the registry and, after ``fit``, its result."""
 
     _model: ClassVar[Model]
+    _part: ClassVar[Literal["purchases", "spend"]]
 
     def __init__(self) -> None:
         self._result: FitResult | None = None
+        self._observed: Compressed | None = None
         self.time_unit_: TimeUnit | None = None
         self.data_: dict[str, Any] | None = None
         self.fingerprint_: str | None = None
@@ -40,13 +47,17 @@ class Estimator:
     def _data(self, rfm: pd.DataFrame) -> Compressed:
         raise NotImplementedError
 
+    def _rows(self, rfm: pd.DataFrame) -> tuple[Compressed, pd.Series]:
+        """The customers that a fit uses, one row each, and their ids."""
+        raise NotImplementedError
+
     def fit(
         self,
         rfm: pd.DataFrame,
         *,
-        method: str = "mle",
+        method: Method = "mle",
         time_unit: str | timedelta | None = None,
-        start: Mapping[str, float] | None = None,
+        **options: Unpack[FitOptions],
     ) -> Self:
         """Estimate the parameters.
 
@@ -55,13 +66,18 @@ class Estimator:
         rfm : DataFrame
             One row per customer, from :func:`clvpredict.rfm_summary`, or any frame with
             these columns.
-        method : {"mle"}
-            Maximum likelihood.
+        method : {"mle", "map", "laplace", "nuts", "auto"}
+            ``"mle"``: maximum likelihood. ``"map"``: the mode of the posterior. ``"laplace"``:
+            draws of the posterior by importance resampling around its mode, checked (k-hat),
+            and by NUTS where that fails. ``"nuts"``: the No-U-Turn sampler. ``"auto"``:
+            Laplace or NUTS, and says which and why.
         time_unit : str or timedelta, optional
             Unit of `recency` and `T`; needed only for frames that do not know theirs, and
             only for horizons with a unit and for discounting.
-        start : mapping, optional
-            Starting values by parameter, tried besides the model's own.
+        **options
+            ``priors``, ``draws``, ``tune``, ``chains``, ``cores``, ``seed``, ``progress``,
+            ``strict``, ``sampler``, ``target_accept``, ``keep_partial``, ``start``,
+            ``bootstrap``: see :class:`clvpredict.inference.fit.Options`.
 
         Returns
         -------
@@ -71,11 +87,15 @@ class Estimator:
         ------
         DataError
             Listing every problem of the data.
+        OptionError
+            For options that cannot be used: unknown ones, priors on unknown parameters or
+            with a wrong support.
         UnitError
             If ``time_unit`` contradicts the summary.
         ConvergenceError
-            If no optimum is found. A warning (IdentificationWarning) says which parameters
-            the data leave open.
+            If no optimum is found, chains fail, or (under ``strict``) draws cannot be trusted.
+            Otherwise warnings say which parameters the data leave open
+            (IdentificationWarning), and what is wrong with the draws (SamplingWarning).
 
         Examples
         --------
@@ -84,24 +104,20 @@ class Estimator:
         >>> model = clv.BGNBD().fit(rfm)
         >>> round(model.params_["r"], 4)
         0.2426
+        >>> bayesian = clv.BGNBD().fit(rfm, method="laplace", seed=1)
+        >>> bayesian.summary(0.9).round(2).loc["r", ["lower", "upper"]].tolist()
+        [0.22, 0.26]
         """
-        if method != "mle":
-            raise unknown_option("method", method, ["mle"])
+        checked = check_options(method, options)
         unit = _unit_of(rfm, time_unit)
         data = self._data(rfm)
-        names = self._model.parameter_names
-        if start is not None and (
-            set(start) != set(names) or not all(0 < v < np.inf for v in start.values())
-        ):
-            raise OptionError(
-                f"start must give a positive number for each of {', '.join(names)}; got "
-                f"{dict(start)!r}."
-            )
-        first = None if start is None else np.array([start[n] for n in names])
-        result = fit_mle(self._model, data, first)
+        if method not in ("mle", "map"):
+            warn_of_few(self._model, data)
+        result = fit_model(self._model, data, method, checked)
         self._result, self.time_unit_, self.data_ = result, unit, summary_metadata(rfm)
+        self._observed = data
         self.fingerprint_ = data.fingerprint()
-        if result.convergence.status == "unidentified":
+        if result.convergence.status == "unidentified" and not result.is_posterior:
             notify(result.convergence.message, IdentificationWarning)
         return self
 
@@ -130,7 +146,7 @@ class Estimator:
         """
         self = cls()
         names = cls._model.parameter_names
-        bad = {k: v for k, v in params.items() if not 0 < v < np.inf}
+        bad = {k: v for k, v in params.items() if not 0 < v < float("inf")}
         if set(params) != set(names) or bad:
             raise OptionError(
                 f"{cls.__name__} takes a positive number for each of {', '.join(names)}; got "
@@ -155,8 +171,103 @@ class Estimator:
         return self.result_.parameters
 
     @property
+    def idata(self) -> xr.DataTree:
+        """The draws as an ArviZ DataTree, for ``az.summary``, ``az.plot_trace`` and friends.
+
+        Groups `posterior`, `sample_stats` (of NUTS) and, until the model is saved and loaded,
+        `observed_data`; see :meth:`compute_log_likelihood` for `log_likelihood`.
+        """
+        from clvpredict.inference.idata import to_datatree
+
+        self._draws_or_say()
+        observed: dict[str, Compressed] = {}
+        if self._observed is not None:
+            observed[self._part] = self._observed
+        return to_datatree({self._part: self.result_}, observed)
+
+    def compute_log_likelihood(self, rfm: pd.DataFrame) -> xr.DataTree:
+        """Give :attr:`idata` with the pointwise log-likelihood, for ``az.loo``, ``az.compare``.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            The customers that the model was fitted on. Every customer has a value of its own,
+            although equal ones are fitted as one row with a weight.
+
+        Returns
+        -------
+        DataTree
+            With the group `log_likelihood`.
+
+        Raises
+        ------
+        OptionError
+            If it would take more than 4 GB.
+
+        Examples
+        --------
+        >>> import arviz as az
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+        >>> model = clv.BGNBD().fit(rfm, method="laplace", draws=500)
+        >>> round(float(az.loo(model.compute_log_likelihood(rfm)).elpd), 0)
+        -9586.0
+        """
+        from clvpredict.inference.idata import pointwise, with_log_likelihood
+
+        sample = self._draws_or_say()
+        data, customers = self._rows(rfm)
+        values = sample.flat.shape[0] * len(customers)
+        if values > _MOST_VALUES:
+            raise OptionError(
+                f"{sample.flat.shape[0]:,} draws of {len(customers):,} customers are "
+                f"{values * 8 / 1e9:.0f} GB. Compare models on a sample of customers: fit on "
+                "rfm.sample(20_000, random_state=0)."
+            )
+        return with_log_likelihood(
+            self.idata, self._part, pointwise(self._model, data, sample), customers
+        )
+
+    def _draws_or_say(self) -> Sample:
+        sample = self.result_.sample
+        if sample is None:
+            raise OptionError(
+                f"a fit by method='{self.result_.method}' has no draws. Fit with "
+                "method='nuts' or 'laplace' (or bootstrap=200)."
+            )
+        return sample
+
+    def pymc_model(self, rfm: pd.DataFrame, priors: Mapping[str, Any] | None = None) -> Any:
+        """Give the PyMC model that NUTS samples, to look at or to build on.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            What would be fitted on.
+        priors : mapping, optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        pymc.Model
+            The parameters are free variables; the weighted log-likelihood is a potential.
+        """
+        from clvpredict.inference.pymc_model import build
+
+        data = self._data(rfm)
+        return build(self._model, data, resolve(self._model, data, priors))
+
+    @property
+    def sampling_(self) -> Sampling:
+        """How the draws were made: sampler, priors, R-hat, ESS, divergences, k-hat."""
+        return self._draws_or_say().how
+
+    @property
     def covariance_(self) -> pd.DataFrame:
-        """Asymptotic covariance of the estimates, symmetric positive definite."""
+        """Covariance of the estimates, symmetric positive definite.
+
+        Asymptotic; or, for a fit with draws, that of the draws.
+        """
         names = list(self.result_.names)
         return pd.DataFrame(self.result_.covariance, index=names, columns=names)
 
@@ -177,22 +288,27 @@ class Estimator:
 
     @property
     def convergence_(self) -> Convergence:
-        """How the optimiser ended: status, gradient, iterations, starts."""
+        """How the optimiser ended: status, gradient, iterations, starts.
+
+        For draws of a posterior: on the way to its mode. Whether the draws can be trusted is in
+        :attr:`sampling_`.
+        """
         return self.result_.convergence
 
     def summary(self, level: float = 0.95) -> pd.DataFrame:
-        """Tabulate estimate, standard error and confidence interval of each parameter.
+        """Tabulate estimate, standard error and interval of each parameter.
 
         Parameters
         ----------
         level : float
-            Confidence level.
+            Confidence or credibility level.
 
         Returns
         -------
         DataFrame
-            Index `parameter`; `estimate`, `standard_error`, `lower`, `upper`. The interval is
-            a Wald interval in the logarithm of the parameter.
+            Index `parameter`; `estimate`, `standard_error`, `lower`, `upper`. Of a fit with
+            draws: their mean (or, with the bootstrap, the estimate), standard deviation and
+            quantiles. Otherwise a Wald interval in the logarithm of the parameter.
         """
         return self.result_.table(level)
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError
 from clvpredict.estimators.base import PREDICTIONS_KEY, Horizon
+from clvpredict.estimators.forecast import (
+    BOTH,
+    Drawing,
+    DrawOptions,
+    Forecast,
+    IntervalKind,
+    Money,
+    check_drawing,
+    check_interval,
+)
 from clvpredict.estimators.purchases import (
     BGNBD,
     NEW_RFM,
@@ -19,10 +31,32 @@ from clvpredict.estimators.purchases import (
     simulate_from,
 )
 from clvpredict.estimators.spend import GammaGamma
-from clvpredict.options import Discounting
-from clvpredict.rfm import Array, check_rfm
+from clvpredict.estimators.tables import (
+    above,
+    draws_of,
+    interval_metadata,
+    top_share,
+    totals,
+    with_draws,
+)
+from clvpredict.estimators.terms import MoneyTerms, Terms, share_out, split_terms
+from clvpredict.inference.fit import FitOptions, check_options
+from clvpredict.options import Discounting, Method
+from clvpredict.rfm import check_rfm
 from clvpredict.simulate import SimulatedBase
-from clvpredict.value import Discount, Margin, discounted_total, margins, spend_or_fallback
+from clvpredict.value import (
+    Discount,
+    Margin,
+    discount_factor,
+    discounted_process,
+    discounted_total,
+    margins,
+    spend_or_fallback,
+    worthless_from,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class CLVModel:
@@ -54,14 +88,40 @@ class CLVModel:
         self,
         rfm: pd.DataFrame,
         *,
-        method: str = "mle",
+        method: Method = "mle",
         time_unit: str | timedelta | None = None,
+        **options: Unpack[FitOptions],
     ) -> Self:
-        """Fit both models; see :meth:`Estimator.fit`. Returns self."""
+        """Fit both models; see :meth:`Estimator.fit`. Returns self.
+
+        ``priors`` and ``start`` may name parameters of either model.
+        """
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
-        self.purchases.fit(rfm, method=method, time_unit=time_unit)
-        self.spend.fit(rfm, method=method, time_unit=time_unit)
+        check_options(method, options)
+        parts = (self.purchases, self.spend)
+        shares = share_out(options, [p._model.parameter_names for p in parts])
+        # A model that fails leaves the other as it was, too.
+        before = [dict(vars(p)) for p in parts]
+        try:
+            for part, share in zip(parts, shares, strict=True):
+                part.fit(rfm, method=method, time_unit=time_unit, **share)
+        except BaseException:
+            for part, state in zip(parts, before, strict=True):
+                vars(part).update(state)
+            raise
         return self
+
+    @property
+    def idata(self) -> xr.DataTree:
+        """The draws of both models in one tree; see :attr:`Estimator.idata`."""
+        from clvpredict.inference.idata import to_datatree
+
+        for part in (self.purchases, self.spend):
+            part._draws_or_say()
+        return to_datatree(
+            {p._part: p.result_ for p in (self.purchases, self.spend)},
+            {p._part: p._observed for p in (self.purchases, self.spend) if p._observed is not None},
+        )
 
     @property
     def params_(self) -> dict[str, float]:
@@ -89,6 +149,9 @@ class CLVModel:
         segment: str | None = None,
         fallback_spend: float | None = None,
         add_new: bool = False,
+        interval: float | None = None,
+        intervals: Sequence[IntervalKind] = BOTH,
+        **drawing: Unpack[DrawOptions],
     ) -> pd.DataFrame:
         """Predict customer lifetime value.
 
@@ -114,6 +177,14 @@ class CLVModel:
         add_new : bool
             Append a customer acquired today, with a missing `customer_id`: the value after
             (not including) the first purchase. Needs ``margin`` as a number.
+        interval : float, optional
+            Level of the intervals to add, e.g. 0.9.
+        intervals : sequence of {"credible", "predictive"}
+            Credible: of the expectation, which the parameters leave open. Predictive: of what
+            the customer will do.
+        **drawing
+            ``draws`` (500), ``seed`` (0), ``progress``: see
+            :class:`clvpredict.estimators.forecast.Drawing`.
 
         Returns
         -------
@@ -124,7 +195,12 @@ class CLVModel:
             (1 − P(alive)) are of the end of observation; the others are of the horizon:
             at least one purchase, number of purchases, mean value of one, discounted and
             undiscounted margin. ``attrs["clvpredict"]`` states models, horizon, discounting,
-            margin and data; it survives Parquet.
+            margin and data; it survives Parquet. With ``interval`` also columns `_lower` and
+            `_upper` of `p_alive`, `p_purchase`, `expected_purchases`, `expected_spend` and
+            `clv` (credible), and `purchases_pi_lower`, `purchases_pi_upper` (whole numbers),
+            `value_pi_lower`, `value_pi_upper` (predictive; value is what `clv` expects:
+            margin, discounted). If the fit is a posterior, point predictions are means over
+            its draws; else they are those of the estimates.
 
         Raises
         ------
@@ -133,11 +209,13 @@ class CLVModel:
         InfiniteValueError
             If the value asked for diverges.
         """
-        discount = Discount(discount_rate, discounting)
+        check_interval(interval, intervals)
+        how = check_drawing(drawing)
         t = self.purchases._periods(horizon)
+        terms = MoneyTerms(Discount(discount_rate, discounting), margin, segment, fallback_spend)
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
         share = margins(margin, rfm, segment)
-        out = self._frame(rfm, t, discount, share, fallback_spend)
+        out = self._table(rfm, t, terms, interval, intervals, how)
         if segment is not None:
             out[segment] = rfm[segment].to_numpy(copy=True)
         if add_new:
@@ -146,34 +224,231 @@ class CLVModel:
                     "add_new=True needs margin as one number: a customer acquired today has no "
                     "segment yet. Predict without margin and multiply by the new customer's."
                 )
-            out = append_new(out, self._frame(NEW_RFM, t, discount, share, fallback_spend))
+            out = append_new(out, self._table(NEW_RFM, t, terms, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
             **self.purchases._metadata(t),
             "spend_model": self.spend._model.name,
             "parameters": self.params_,
             "discount_rate": discount_rate,
             "discount_rate_is": "a year, effective",
-            "discount_rate_per_time_unit": discount.delta(self.purchases.time_unit_),
+            "discount_rate_per_time_unit": terms.discount.delta(self.purchases.time_unit_),
             "discounting": discounting,
             "margin": margin if isinstance(margin, float | int | str) else dict(margin),
+            **interval_metadata(interval, intervals, how),
         }
         return out
 
-    def _frame(
+    def _table(
         self,
         rfm: pd.DataFrame,
         t: float,
-        discount: Discount,
-        share: Array | float,
-        fallback_spend: float | None,
+        terms: MoneyTerms,
+        interval: float | None,
+        intervals: Sequence[IntervalKind],
+        how: Drawing,
     ) -> pd.DataFrame:
+        posterior = self._is_posterior
+        if interval is None and not posterior:
+            return self._frame(rfm, t, terms)
+        forecast = self._forecast(rfm, t, terms, how)
+        out = self._frame(rfm, t, terms)
+        return with_draws(out, forecast, interval, intervals, replace=posterior)
+
+    @property
+    def _is_posterior(self) -> bool:
+        return self.purchases.result_.is_posterior or self.spend.result_.is_posterior
+
+    def _forecast(self, rfm: pd.DataFrame, t: float, terms: MoneyTerms, how: Drawing) -> Forecast:
         buying = self.purchases
+        columns = check_rfm(rfm, ("frequency", "monetary_value"))
+        share = margins(terms.margin, rfm, terms.segment)
+        money = Money(
+            self.spend._model,
+            self.spend.result_,
+            discounted_process(buying._model, t, buying.time_unit_, terms.discount),
+            discount_factor(t, buying.time_unit_, terms.discount),
+            worthless_from(t, buying.time_unit_, terms.discount),
+            terms.fallback_spend,
+        )
+        history = {
+            **buying._history(rfm),
+            "m": columns["monetary_value"],
+            "margin": np.broadcast_to(share, (len(rfm),)),
+        }
+        return Forecast(buying._model, buying.result_, history, t, how, money)
+
+    def predict_draws(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        quantities: Sequence[str] = ("clv", "value"),
+        customers: Sequence[Any] | None = None,
+        sum_by: str | bool = False,
+        **terms: Unpack[Terms],
+    ) -> xr.Dataset:
+        """Give draws of predictions: of chosen customers, or of sums over groups.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in :meth:`predict`.
+        quantities : sequence of str
+            `p_alive`, `p_purchase`, `expected_purchases`, `expected_spend`, `clv`,
+            `clv_undiscounted` (expectations under each draw of the parameters), `purchases`,
+            `value` (what a customer does under it; `value` is what `clv` expects).
+        customers : sequence, optional
+            Their ids; all by default.
+        sum_by : str or bool
+            A column: sums over the customers of each value of it. True: over all. Sums are
+            made within a draw, so that their intervals are right, as adding the ends of
+            customers' intervals is not.
+        **terms
+            ``discount_rate``, ``discounting``, ``margin``, ``segment``, ``fallback_spend``,
+            ``draws``, ``seed``, ``progress`` as in :meth:`predict`.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+        >>> draws = model.predict_draws(rfm, horizon="52W", customers=[1, 4], draws=200)
+        >>> dict(draws.sizes)
+        {'draw': 200, 'customer_id': 2}
+        """
+        money, how = split_terms(terms)
+        t = self.purchases._periods(horizon)
+        return draws_of(
+            rfm, lambda chosen: self._forecast(chosen, t, money, how), quantities, customers, sum_by
+        )
+
+    def p_above(
+        self,
+        rfm: pd.DataFrame,
+        threshold: float | str | npt.ArrayLike,
+        *,
+        horizon: Horizon,
+        of: str = "value",
+        **terms: Unpack[Terms],
+    ) -> pd.Series:
+        """P(quantity > threshold) of each customer; index of ``rfm``.
+
+        Parameters
+        ----------
+        threshold : float, str or array
+            Such as the cost of acquiring (or keeping) a customer: a number, a column of
+            ``rfm``, or a number per customer.
+        of : str
+            A quantity of :meth:`predict_draws`. By default `value`: what the customer will be
+            worth. `clv` asks for its expectation, which the parameters leave open.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+        >>> pays = model.p_above(rfm, 20.0, horizon="52W", margin=0.3)
+        >>> float(pays.mean().round(2))
+        0.09
+        """
+        money, how = split_terms(terms)
+        t = self.purchases._periods(horizon)
+        return above(rfm, self._forecast(rfm, t, money, how), of, threshold)
+
+    def predict_totals(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        by: str | None = None,
+        interval: float = 0.9,
+        **terms: Unpack[Terms],
+    ) -> pd.DataFrame:
+        """Predict sums over customers, with intervals that are right for sums.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in :meth:`predict`.
+        by : str, optional
+            A column: one row per value of it. By default one row, ``"all"``.
+        interval : float
+            Level.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Returns
+        -------
+        DataFrame
+            Index: the groups. `customers`; `expected_purchases` and `clv` with `_lower` and
+            `_upper` (credible); `purchases_pi_lower`, `purchases_pi_upper`, `value_pi_lower`,
+            `value_pi_upper` (predictive).
+        """
+        check_interval(interval, BOTH)
+        money, how = split_terms(terms)
+        t = self.purchases._periods(horizon)
+        point = self._table(rfm, t, money, None, BOTH, how)
+        return totals(rfm, point, self._forecast(rfm, t, money, how), by, interval)
+
+    def top_share(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        share: float = 0.1,
+        interval: float = 0.9,
+        **terms: Unpack[Terms],
+    ) -> pd.DataFrame:
+        """Predict which share of all value the best customers will bring.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in :meth:`predict`.
+        share : float
+            Which are the best: this share of the customers, by predicted `clv`. Who they are
+            is decided now, as for a campaign, and not by how the draws turn out.
+        interval : float
+            Level.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Returns
+        -------
+        DataFrame
+            Index `quantity`: `clv` (expected; credible interval), `value` (realised;
+            predictive interval). Columns `share`, `lower`, `upper`.
+        """
+        check_interval(interval, BOTH)
+        money, how = split_terms(terms)
+        t = self.purchases._periods(horizon)
+        point = self._table(rfm, t, money, None, BOTH, how)
+        return top_share(rfm, point, self._forecast(rfm, t, money, how), share, interval)
+
+    def _frame(self, rfm: pd.DataFrame, t: float, terms: MoneyTerms) -> pd.DataFrame:
+        buying = self.purchases
+        share = margins(terms.margin, rfm, terms.segment)
         who = buying._customers(rfm)
         spend = spend_or_fallback(
-            self.spend.expected_spend(rfm).to_numpy(), fallback_spend, self.spend._model.title
+            self.spend.expected_spend(rfm).to_numpy(),
+            terms.fallback_spend,
+            self.spend._model.title,
         )
         discounted = discounted_total(
-            buying._model, buying.result_.theta, who, t, buying.time_unit_, discount
+            buying._model, buying.result_.theta, who, t, buying.time_unit_, terms.discount
         )
         out = buying._frame(rfm, who, t)
         out.insert(4, "monetary_value", rfm["monetary_value"].to_numpy(copy=True))

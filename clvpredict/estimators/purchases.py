@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,16 @@ import pandas as pd
 from clvpredict import predict as pr
 from clvpredict.errors import DropoutWarning, OptionError, notify
 from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
+from clvpredict.estimators.forecast import (
+    BOTH,
+    Drawing,
+    DrawOptions,
+    Forecast,
+    IntervalKind,
+    check_drawing,
+    check_interval,
+)
+from clvpredict.estimators.tables import above, draws_of, interval_metadata, totals, with_draws
 from clvpredict.inference.checks import check_purchases
 from clvpredict.models.base import PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import PURCHASE_MODELS
@@ -19,6 +30,7 @@ from clvpredict.options import TimeUnit, horizon_periods
 from clvpredict.rfm import (
     Array,
     Compressed,
+    Histories,
     check_repeat_frequency,
     check_rfm,
     check_unit,
@@ -27,6 +39,9 @@ from clvpredict.rfm import (
 )
 from clvpredict.simulate import SimulatedBase, simulate_base
 from clvpredict.value import Discount
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 PURCHASE_COLUMNS = ("frequency", "recency", "T")
 #: The summary of a customer acquired today.
@@ -39,17 +54,20 @@ class PurchaseEstimator(Estimator):
     """A fitted purchase model answers the questions below for any customers."""
 
     _model: ClassVar[PurchaseModel]
+    _part = "purchases"
 
     def _data(self, rfm: pd.DataFrame) -> Compressed:
         columns = _purchase_arrays(rfm)
         check_purchases(columns["frequency"], columns["T"])
         return compress_histories(*(columns[c] for c in PURCHASE_COLUMNS))[0]
 
-    def _customers(self, rfm: pd.DataFrame) -> pr.Customers:
-        _ = self.result_  # not fitted? say that before anything about the data
+    def _rows(self, rfm: pd.DataFrame) -> tuple[Compressed, pd.Series]:
         columns = _purchase_arrays(rfm)
-        check_unit(rfm, self.time_unit_)
-        return pr.Customers.of(*(columns[c] for c in PURCHASE_COLUMNS))
+        return Histories.of(*(columns[c] for c in PURCHASE_COLUMNS)), customer_ids(rfm)
+
+    def _customers(self, rfm: pd.DataFrame) -> pr.Customers:
+        history = self._history(rfm)
+        return pr.Customers.of(history["x"], history["t_x"], history["T"])
 
     def _periods(self, horizon: Horizon) -> float:
         return np.inf if horizon is None else horizon_periods(horizon, self.time_unit_)
@@ -133,7 +151,14 @@ class PurchaseEstimator(Estimator):
         return pd.DataFrame(value, index=rfm.index, columns=pd.Index(counts, name="n"))
 
     def predict(
-        self, rfm: pd.DataFrame, *, horizon: Horizon, add_new: bool = False
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        add_new: bool = False,
+        interval: float | None = None,
+        intervals: Sequence[IntervalKind] = BOTH,
+        **drawing: Unpack[DrawOptions],
     ) -> pd.DataFrame:
         """Predict purchases per customer.
 
@@ -145,27 +170,183 @@ class PurchaseEstimator(Estimator):
             In the model's unit, or such as ``"39W"``, ``"12M"``; None is for ever.
         add_new : bool
             Append a customer acquired today, with a missing `customer_id`.
+        interval : float, optional
+            Level of the intervals to add, e.g. 0.9.
+        intervals : sequence of {"credible", "predictive"}
+            Credible: of the expectation, which the parameters leave open. Predictive: of what
+            the customer will do.
+        **drawing
+            ``draws`` (500), ``seed`` (0), ``progress``: see
+            :class:`clvpredict.estimators.forecast.Drawing`.
 
         Returns
         -------
         DataFrame
             `customer_id, frequency, recency, T, p_alive, churn_probability, p_purchase,
             expected_purchases`, in the order of ``rfm``; ``attrs["clvpredict"]`` says how.
+            With ``interval`` also `p_alive_lower`, `p_alive_upper` and so on (credible), and
+            `purchases_pi_lower`, `purchases_pi_upper` (predictive, whole numbers). If the fit
+            is a posterior, point predictions are means over its draws; else they are those
+            of the estimates.
 
         Examples
         --------
         >>> import clvpredict as clv
         >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
-        >>> table = clv.MBGNBD().fit(rfm).predict(rfm, horizon="52W")
-        >>> table.shape
-        (2357, 8)
+        >>> table = clv.MBGNBD().fit(rfm).predict(rfm, horizon="52W", interval=0.9)
+        >>> table[["purchases_pi_lower", "purchases_pi_upper"]].max().tolist()
+        [16, 42]
         """
+        check_interval(interval, intervals)
+        how = check_drawing(drawing)
         t = self._periods(horizon)
-        out = self._frame(rfm, self._customers(rfm), t)
+        out = self._table(rfm, t, interval, intervals, how)
         if add_new:
-            out = append_new(out, self._frame(NEW_RFM, self._customers(NEW_RFM), t))
-        out.attrs[PREDICTIONS_KEY] = self._metadata(t)
+            out = append_new(out, self._table(NEW_RFM, t, interval, intervals, how))
+        out.attrs[PREDICTIONS_KEY] = {
+            **self._metadata(t),
+            **interval_metadata(interval, intervals, how),
+        }
         return out
+
+    def _table(
+        self,
+        rfm: pd.DataFrame,
+        t: float,
+        interval: float | None,
+        intervals: Sequence[IntervalKind],
+        how: Drawing,
+    ) -> pd.DataFrame:
+        out = self._frame(rfm, self._customers(rfm), t)
+        if interval is None and not self.result_.is_posterior:
+            return out
+        forecast = self._forecast(rfm, t, how)
+        posterior = self.result_.is_posterior
+        return with_draws(out, forecast, interval, intervals, replace=posterior)
+
+    def _forecast(self, rfm: pd.DataFrame, t: float, how: Drawing) -> Forecast:
+        return Forecast(self._model, self.result_, self._history(rfm), t, how)
+
+    def _history(self, rfm: pd.DataFrame) -> dict[str, Array]:
+        _ = self.result_  # not fitted? say that before anything about the data
+        columns = _purchase_arrays(rfm)
+        check_unit(rfm, self.time_unit_)
+        return {"x": columns["frequency"], "T": columns["T"], "t_x": columns["recency"]}
+
+    def predict_draws(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        quantities: Sequence[str] = ("expected_purchases", "purchases"),
+        customers: Sequence[Any] | None = None,
+        sum_by: str | bool = False,
+        **drawing: Unpack[DrawOptions],
+    ) -> xr.Dataset:
+        """Give draws of predictions: of chosen customers, or of sums over groups.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in :meth:`predict`.
+        quantities : sequence of str
+            `p_alive`, `p_purchase`, `expected_purchases` (expectations under each draw of the
+            parameters), `purchases` (what a customer does under it).
+        customers : sequence, optional
+            Their ids; all by default.
+        sum_by : str or bool
+            A column: sums over the customers of each value of it. True: over all. Sums are
+            made within a draw, so that their intervals are right, as adding the ends of
+            customers' intervals is not.
+        **drawing
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> total = clv.MBGNBD().fit(rfm).predict_draws(rfm, horizon="52W", sum_by=True)
+        >>> total["purchases"].quantile([0.05, 0.95]).round(-1).values.tolist()
+        [1430.0, 1680.0]
+        """
+        how, t = check_drawing(drawing), self._periods(horizon)
+        return draws_of(
+            rfm, lambda chosen: self._forecast(chosen, t, how), quantities, customers, sum_by
+        )
+
+    def p_above(
+        self,
+        rfm: pd.DataFrame,
+        threshold: float | str | npt.ArrayLike,
+        *,
+        horizon: Horizon,
+        of: str = "purchases",
+        **drawing: Unpack[DrawOptions],
+    ) -> pd.Series:
+        """P(quantity > threshold) of each customer; index of ``rfm``.
+
+        Parameters
+        ----------
+        threshold : float, str or array
+            A number, a column of ``rfm``, or a number per customer.
+        of : str
+            A quantity of :meth:`predict_draws`. By default `purchases`: what the customer will
+            do. `expected_purchases` asks for its expectation, which the parameters leave open.
+        **drawing
+            As in :meth:`predict`.
+        """
+        how, t = check_drawing(drawing), self._periods(horizon)
+        return above(rfm, self._forecast(rfm, t, how), of, threshold)
+
+    def predict_totals(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        by: str | None = None,
+        interval: float = 0.9,
+        **drawing: Unpack[DrawOptions],
+    ) -> pd.DataFrame:
+        """Predict sums over customers, with intervals that are right for sums.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in :meth:`predict`.
+        by : str, optional
+            A column: one row per value of it. By default one row, ``"all"``.
+        interval : float
+            Level.
+        **drawing
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        DataFrame
+            Index: the groups. `customers`, `expected_purchases` with `_lower`, `_upper`
+            (credible), `purchases_pi_lower`, `purchases_pi_upper` (predictive).
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> total = clv.MBGNBD().fit(rfm).predict_totals(rfm, horizon="52W")
+        >>> total["customers"].to_dict()
+        {'all': 2357}
+        """
+        how, t = check_drawing(drawing), self._periods(horizon)
+        check_interval(interval, BOTH)
+        point = self._table(rfm, t, None, BOTH, how)
+        return totals(rfm, point, self._forecast(rfm, t, how), by, interval)
 
     def _frame(self, rfm: pd.DataFrame, who: pr.Customers, t: float) -> pd.DataFrame:
         model, theta = self._model, self.result_.theta
@@ -196,6 +377,7 @@ class PurchaseEstimator(Estimator):
     def _metadata(self, t: float) -> dict[str, Any]:
         return {
             "purchase_model": self._model.name,
+            "method": self.result_.method,
             "parameters": self.params_,
             "time_unit": None if self.time_unit_ is None else self.time_unit_.code,
             "horizon": None if np.isinf(t) else t,

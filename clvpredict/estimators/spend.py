@@ -13,7 +13,7 @@ from clvpredict.inference.checks import check_spend
 from clvpredict.inference.dependence import Dependence, spearman
 from clvpredict.models.base import SpendModel
 from clvpredict.models.registry import SPEND_MODELS
-from clvpredict.rfm import Compressed, SpendHistories, check_rfm, compress_spend
+from clvpredict.rfm import Compressed, SpendHistories, check_rfm, compress_spend, customer_ids
 
 # Rank correlation of frequency and spend from which on to warn; CDNOW, the textbook case, has
 # 0.21. It is always in `independence_`.
@@ -40,6 +40,7 @@ class GammaGamma(Estimator):
     """
 
     _model: ClassVar[SpendModel] = SPEND_MODELS["gamma-gamma"]
+    _part = "spend"
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +68,14 @@ class GammaGamma(Estimator):
                 IndependenceWarning,
             )
         return compress_spend(x[used], m[used])
+
+    def _rows(self, rfm: pd.DataFrame) -> tuple[Compressed, pd.Series]:
+        columns = check_rfm(rfm, ("frequency", "monetary_value"))
+        x, m = columns["frequency"], columns["monetary_value"]
+        used = (x > 0) & (m > 0)
+        return SpendHistories(np.ones(int(used.sum())), x=x[used], m=m[used]), customer_ids(rfm)[
+            used
+        ]
 
     def expected_spend(self, rfm: pd.DataFrame) -> pd.Series:
         """E[mean value per purchase | history]; index of ``rfm``.

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from clvpredict.errors import DataError, Problem
-from clvpredict.rfm import Array
+from clvpredict.errors import DataError, DataWarning, Problem, notify
+from clvpredict.models.base import Model
+from clvpredict.rfm import Array, Compressed
+
+# Fewer repeat buyers than this, and the posterior is mostly the prior.
+_FEW_BUYERS = 30
+
+
+def warn_of_few(model: Model, data: Compressed) -> None:
+    """Say where a posterior will be mostly the prior."""
+    buyers = int(data.weight[data.columns["x"] > 0].sum())
+    if buyers < _FEW_BUYERS:
+        notify(
+            f"{model.title}: {buyers} repeat buyers only. The posterior will be mostly the "
+            f"prior: at least {_FEW_BUYERS} are needed, some hundreds for useful intervals. Use "
+            "a longer history or more customers, or state what you know in priors=.",
+            DataWarning,
+        )
 
 
 def check_purchases(x: Array, T: Array) -> None:

@@ -95,6 +95,8 @@ def maximise(
     data: Compressed,
     start: Array | None = None,
     prior: LogDensity | None = None,
+    *,
+    only_start: bool = False,
 ) -> Optimum:
     """Find the maximum of the likelihood, or of likelihood times prior.
 
@@ -102,6 +104,8 @@ def maximise(
     ----------
     prior : callable, optional
         Log-density of ln(parameters) in the data's units, and its gradient.
+    only_start : bool
+        Leave out the model's own starts: ``start`` is known to be near.
 
     Raises
     ------
@@ -110,17 +114,21 @@ def maximise(
     """
     # Threads of BLAS on matrices of 4 x 4 cost ten times what they compute.
     with threadpool_limits(1, user_api="blas"):
-        return _maximise(model, data, start, prior)
+        return _maximise(model, data, start, prior, only_start)
 
 
 def _maximise(
-    model: Model, data: Compressed, start: Array | None, prior: LogDensity | None
+    model: Model,
+    data: Compressed,
+    start: Array | None,
+    prior: LogDensity | None,
+    only_start: bool,
 ) -> Optimum:
     units = data_units(model, data)
     log_scale = np.log(unit_scale(model, data))
     scaled = data.scaled({c: 1.0 / units[u] for c, u in model.columns_with_unit.items()})
     shifted = None if prior is None else lambda point: prior(point + log_scale)
-    starts = [np.log(s) for s in model.starts(scaled)]
+    starts = [] if only_start else [np.log(s) for s in model.starts(scaled)]
     if start is not None:
         starts.insert(0, np.log(np.asarray(start, float)) - log_scale)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clvpredict.rfm import Array, Compressed, Histories, SpendHistories
-from clvpredict.special import gauss_legendre
+from clvpredict.special import accuracy, gauss_legendre
 
 Theta = tuple[Array, ...]
 """Parameters in the order of ``Model.parameters``; each a scalar or one value per row."""
@@ -172,6 +172,22 @@ class PurchaseModel(Model):
             The drawn rates of each customer, and `alive`: whether still so after t.
         """
 
+    @abstractmethod
+    def process_counts(
+        self, alive: Theta, t: float, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.bool_]]:
+        """Simulate the purchases of alive customers in (0, t], one row of ``alive`` each.
+
+        Returns
+        -------
+        count : ndarray of int, shape (n,)
+            Purchases.
+        span : ndarray, shape (n,)
+            They fall independently and uniformly into (0, span) ...
+        ended : ndarray of bool, shape (n,)
+            ... where this is true all but one, which falls on ``span`` itself.
+        """
+
     # --- what follows from it -----------------------------------------------------------
 
     def process_mean_sum(self, alive: Theta, times: Array, weights: Array) -> Array:
@@ -196,7 +212,7 @@ class PurchaseModel(Model):
         scale = self.time_scale(alive)
         span = np.log1p(t / scale)
         panels = max(1, int(np.ceil(max(np.max(span) / 1.5, delta * np.max(t) / 8.0))))
-        nodes, weights = gauss_legendre(12)
+        nodes, weights = gauss_legendre(accuracy().nodes)
         node = ((np.arange(panels)[:, None] + nodes) / panels).reshape(-1, 1)
         u = scale * np.expm1(span * node)
         weight = np.tile(weights, panels)[:, None] / panels * span * (scale + u)
@@ -210,9 +226,10 @@ class PurchaseModel(Model):
         δ ∫ e^(−δu) M(u) du by the trapezoidal rule in ln u, which converges exponentially.
         """
         scale = np.max(self.time_scale(alive))
-        low = np.log(min(1.0 / delta, scale)) - 36.0
-        high = np.log(40.0 / delta)
-        v = np.linspace(low, high, int((high - low) / 0.28) + 1)
+        tail, wide = accuracy().tail, accuracy().step
+        low = np.log(min(1.0 / delta, scale)) - tail
+        high = np.log((tail + 4.0) / delta)
+        v = np.linspace(low, high, int((high - low) / (0.28 * wide)) + 1)
         u = np.exp(v)[:, None]
         weight = delta * (v[1] - v[0]) * u * np.exp(-delta * u)
         return self.process_mean_sum(alive, u, weight)
@@ -271,12 +288,22 @@ class SpendModel(Model):
 
     @abstractmethod
     def draw_spend(
-        self, theta: Theta, purchases: npt.NDArray[np.intp], n: int, rng: np.random.Generator
+        self,
+        theta: Theta,
+        data: SpendHistories,
+        purchases: npt.NDArray[np.intp],
+        rng: np.random.Generator,
     ) -> tuple[Array, dict[str, Array]]:
-        """Simulate the value of purchases, whose customers are ``purchases`` in 0..n−1.
+        """Simulate the value of purchases, whose customers are rows of ``data``.
 
         Returns
         -------
         value : ndarray, shape (len(purchases),)
-        latent : dict of str to ndarray, shape (n,)
+        latent : dict of str to ndarray, shape (len(data),)
         """
+
+    @abstractmethod
+    def draw_total(
+        self, theta: Theta, data: SpendHistories, count: Array, rng: np.random.Generator
+    ) -> Array:
+        """Simulate the total value of ``count`` > 0 purchases of each row, shape (n,)."""

@@ -85,10 +85,23 @@ class GammaGammaModel(SpendModel):
 
     @override
     def draw_spend(
-        self, theta: Theta, purchases: npt.NDArray[np.intp], n: int, rng: np.random.Generator
+        self,
+        theta: Theta,
+        data: SpendHistories,
+        purchases: npt.NDArray[np.intp],
+        rng: np.random.Generator,
     ) -> tuple[Array, dict[str, Array]]:
+        rate = self._rate(theta, data, rng)
+        shape = np.broadcast_to(theta[0], rate.shape)[purchases]
+        return rng.standard_gamma(shape) / rate[purchases], {"spend_rate": rate}
+
+    @override
+    def draw_total(
+        self, theta: Theta, data: SpendHistories, count: Array, rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.standard_gamma(theta[0] * count) / self._rate(theta, data, rng))
+
+    def _rate(self, theta: Theta, data: SpendHistories, rng: np.random.Generator) -> Array:
+        """Draw ν of each customer given x purchases of mean m: Gamma(q + p x, rate v + x m)."""
         p, q, v = theta
-        rate = rng.gamma(np.broadcast_to(q, (n,))) / v
-        return rng.gamma(np.broadcast_to(p, purchases.shape)) / rate[purchases], {
-            "spend_rate": rate
-        }
+        return np.asarray(rng.standard_gamma(q + p * data.x) / (v + data.x * data.m))

@@ -189,7 +189,7 @@ class GeometricDropout(PurchaseModel):
         # Undisturbed purchases are Poisson and uniform in time; the customer keeps those up to
         # the one that ended it, the geometric-th.
         unlimited = rng.poisson(rate * t)
-        last = rng.geometric(np.maximum(p, np.finfo(float).tiny))
+        last = rng.geometric(_possible(p))
         customer = np.repeat(np.arange(shape[0]), unlimited)
         time = rng.random(len(customer)) * np.broadcast_to(t, shape)[customer]
         order = np.lexsort((time, customer))
@@ -198,6 +198,34 @@ class GeometricDropout(PurchaseModel):
         kept = rank < last[customer]
         latent = {"purchase_rate": rate, "dropout_probability": p, "alive": unlimited < last}
         return customer[kept], time[kept], latent
+
+    @override
+    def process_counts(
+        self, alive: Theta, t: float, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.bool_]]:
+        r, alpha, a, b = np.broadcast_arrays(*alive)
+        rate = rng.standard_gamma(r) / alpha
+        span = np.full(r.shape, t)
+        if np.isinf(t):
+            last = rng.geometric(_possible(rng.beta(a, b)))
+            # The last-th arrival of a Poisson process; the earlier ones are uniform before it.
+            return last, rng.standard_gamma(last) / rate, np.ones(r.shape, bool)
+        count = rng.poisson(rate * t)
+        ended = np.zeros(r.shape, bool)
+        some = np.flatnonzero(count)
+        last = rng.geometric(_possible(rng.beta(a[some], b[some])))
+        cut = last <= count[some]
+        some, last = some[cut], last[cut]
+        ended[some] = True
+        # The last-th of ``count`` points, uniform in (0, t).
+        span[some] = t * rng.beta(last, count[some] - last + 1.0)
+        count[some] = last
+        return count, span, ended
+
+
+def _possible(p: Array) -> Array:
+    """A probability that the geometric distribution takes: not 0."""
+    return np.maximum(p, np.finfo(float).tiny)
 
 
 def _over_dropout(

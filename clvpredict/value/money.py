@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,7 @@ import pandas as pd
 from clvpredict.errors import InfiniteValueError, OptionError, UnitError, did_you_mean
 from clvpredict.models.base import PurchaseModel, Theta
 from clvpredict.options import DAYS_PER_YEAR, Discounting, TimeUnit, choose, continuous_rate
-from clvpredict.predict import (
-    Customers,
-    discounted_purchases,
-    expected_purchases,
-    stepwise_purchases,
-)
+from clvpredict.predict import Customers, Process, dert, if_alive, purchase_processes
 from clvpredict.rfm import Array, require_column
 
 Margin = float | str | Mapping[Any, float]
@@ -73,6 +68,29 @@ def known_unit(unit: TimeUnit | None, purpose: str) -> TimeUnit:
     return unit
 
 
+def discounted_process(
+    model: PurchaseModel, horizon: float, unit: TimeUnit | None, discount: Discount
+) -> Process:
+    """Give the discounted expected purchases of an alive customer as a function of the process.
+
+    Parameters
+    ----------
+    horizon : float
+        In the model's unit; inf for the residual lifetime.
+    """
+    if _steps(discount):
+        ends, factors = _month_ends(horizon, unit, discount)
+        # Summed by parts: each period's purchases are a difference of two expectations.
+        weights = (factors - np.append(factors[1:], 0.0))[:, None]
+        return lambda alive: model.process_mean_sum(alive, ends[:, None], weights)
+    delta, at = discount.delta(unit), np.asarray(horizon)
+    if delta == 0:
+        return purchase_processes(model, horizon)["expected_purchases"]
+    if np.isinf(horizon):
+        return lambda alive: model.process_dert(alive, delta)
+    return lambda alive: model.process_discounted(alive, at, delta)
+
+
 def discounted_total(
     model: PurchaseModel,
     theta: Theta,
@@ -87,22 +105,48 @@ def discounted_total(
     ----------
     horizon : float
         In the model's unit; inf for the residual lifetime.
+
+    Raises
+    ------
+    InfiniteValueError
+        If nothing is discounted and the number of purchases diverges.
     """
-    if discount.convention in ("monthly", "lifetimes"):
-        if np.isinf(horizon):
-            raise OptionError(
-                f"discounting={discount.convention!r} needs a finite horizon; for horizon=None "
-                "use discounting='continuous'."
-            )
-        ends, factors = _month_ends(horizon, known_unit(unit, "monthly discounting"), discount)
-        return stepwise_purchases(model, theta, who, ends, factors)
+    process = discounted_process(model, horizon, unit, discount)
+    if np.isinf(horizon) and discount.delta(unit) == 0:
+        return dert(model, theta, who, 0.0)  # which refuses what diverges
+    return if_alive(model, theta, who, process)
+
+
+def discount_factor(
+    horizon: float, unit: TimeUnit | None, discount: Discount
+) -> Callable[[Array], Array] | None:
+    """Give what a purchase u after T is worth, as a function of u; None if always 1."""
+    if _steps(discount):
+        ends, factors = _month_ends(horizon, unit, discount)
+        last = len(ends) - 1
+        return lambda u: factors[np.searchsorted(ends, u).clip(max=last)]
     delta = discount.delta(unit)
-    if delta == 0 and np.isfinite(horizon):
-        return expected_purchases(model, theta, who, horizon)
-    return discounted_purchases(model, theta, who, horizon, delta)
+    return (lambda u: np.exp(-delta * u)) if delta else None
 
 
-def _month_ends(horizon: float, unit: TimeUnit, discount: Discount) -> tuple[Array, Array]:
+def worthless_from(horizon: float, unit: TimeUnit | None, discount: Discount) -> float:
+    """When a purchase of an infinite horizon is worth less than a millionth; else inf."""
+    delta = discount.delta(unit)
+    return float(np.log(1e6) / delta) if np.isinf(horizon) and delta else np.inf
+
+
+def _steps(discount: Discount) -> bool:
+    """Whether all purchases of a period are discounted from its end."""
+    return discount.convention in ("monthly", "lifetimes")
+
+
+def _month_ends(horizon: float, unit: TimeUnit | None, discount: Discount) -> tuple[Array, Array]:
+    if np.isinf(horizon):
+        raise OptionError(
+            f"discounting={discount.convention!r} needs a finite horizon; for horizon=None use "
+            "discounting='continuous'."
+        )
+    unit = known_unit(unit, "monthly discounting")
     if discount.convention == "lifetimes":
         if unit.code not in _LIFETIMES_MONTH:
             raise OptionError(

@@ -1,4 +1,4 @@
-"""Point predictions of purchases, for any model and any fit.
+"""Predictions of purchases under given parameters, for any model.
 
 Customers with equal histories are computed once; how an alive customer goes on depends on
 (frequency, T) only, so the quadratures run once per distinct pair.
@@ -132,29 +132,6 @@ def dert(model: PurchaseModel, theta: Theta, who: Customers, delta: float) -> Ar
             )
         return value
     return if_alive(model, theta, who, lambda a: model.process_dert(a, delta))
-
-
-def discounted_purchases(
-    model: PurchaseModel, theta: Theta, who: Customers, t: float, delta: float
-) -> Array:
-    """E[∫₀ᵗ e^(−δu) dX(T + u)], shape (n,); DERT for t = inf."""
-    if np.isinf(t):
-        return dert(model, theta, who, delta)
-    return if_alive(model, theta, who, lambda a: model.process_discounted(a, np.asarray(t), delta))
-
-
-def stepwise_purchases(
-    model: PurchaseModel, theta: Theta, who: Customers, ends: Array, factors: Array
-) -> Array:
-    """Σ factor_i · E[purchases in (end_{i−1}, end_i]], shape (n,): discounting at period ends."""
-    # Summed by parts: each period's purchases are a difference of two expectations.
-    weights = factors - np.append(factors[1:], 0.0)
-    return if_alive(
-        model,
-        theta,
-        who,
-        lambda alive: model.process_mean_sum(alive, ends[:, None], weights[:, None]),
-    )
 
 
 def _say(model: PurchaseModel, theta: Theta) -> str:

@@ -1,0 +1,338 @@
+"""What fitted models say under draws of their parameters, reduced to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict.errors import InfiniteValueError, OptionError, did_you_mean, unknown_option
+from clvpredict.inference.result import FitResult
+from clvpredict.models.base import PurchaseModel, SpendModel
+from clvpredict.predict import (
+    DistinctRows,
+    DrawnPurchases,
+    Process,
+    Work,
+    collect,
+    intervals,
+    purchase_processes,
+    share_above,
+    sums,
+)
+from clvpredict.rfm import Array
+from clvpredict.value import DrawnValue
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+IntervalKind = Literal["credible", "predictive"]
+BOTH: tuple[IntervalKind, ...] = ("credible", "predictive")
+#: Quantities of which the parameters give an expectation, and their spread an interval.
+_EXPECTED = ("p_alive", "p_purchase", "expected_purchases")
+_EXPECTED_MONEY = ("expected_spend", "clv", "clv_undiscounted")
+#: Quantities that customers realise.
+_REALISED = ("purchases",)
+_REALISED_MONEY = ("value",)
+#: Quantities that add up over customers, for totals.
+_NOT_ADDITIVE = ("expected_spend",)
+# Draws × customers that predict_draws may return.
+_MOST_VALUES = 50_000_000
+
+
+class DrawOptions(TypedDict, total=False):
+    """How predictions draw; see :class:`Drawing`."""
+
+    draws: int
+    seed: int
+    progress: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How predictions draw.
+
+    Parameters
+    ----------
+    draws : int
+        Draws of the parameters, spread evenly over those of the fit; each also has one outcome
+        of every customer.
+    seed : int
+        Equal seeds give equal results, whatever the order of the customers and the number of
+        cores.
+    progress : bool
+        Show a progress bar.
+    """
+
+    draws: int = 500
+    seed: int = 0
+    progress: bool = False
+
+
+def check_drawing(given: Mapping[str, Any]) -> Drawing:
+    """Check the options.
+
+    Raises
+    ------
+    OptionError
+        For unknown names and values out of range.
+    """
+    known = [f.name for f in fields(Drawing)]
+    unknown = [n for n in given if n not in known]
+    if unknown:
+        raise OptionError(
+            f"there is no option {', '.join(map(repr, unknown))}; of drawing there are "
+            f"{', '.join(known)}.{did_you_mean(unknown[0], known)}"
+        )
+    drawing = Drawing(**given)
+    for name, least in (("draws", 2), ("seed", 0)):
+        value = getattr(drawing, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise OptionError(f"{name}={value!r} must be a whole number >= {least}.")
+    return drawing
+
+
+def check_interval(interval: float | None, kinds: Sequence[str]) -> None:
+    """Refuse what is no interval.
+
+    Raises
+    ------
+    OptionError
+        If the level is not between 0 and 1, or a kind is not known.
+    """
+    if interval is not None and not 0 < interval < 1:
+        raise OptionError(f"interval={interval!r} must be between 0 and 1, e.g. 0.9.")
+    if isinstance(kinds, str) or not kinds:
+        raise OptionError(
+            f"intervals={kinds!r} must be one or both of 'credible' and 'predictive', in a "
+            "tuple, e.g. intervals=('predictive',)."
+        )
+    for kind in kinds:
+        if kind not in get_args(IntervalKind):
+            raise unknown_option("intervals", kind, get_args(IntervalKind))
+
+
+@dataclass(frozen=True)
+class Money:
+    """The spend side of a forecast.
+
+    Parameters
+    ----------
+    model : SpendModel
+    result : FitResult
+    discounted : callable
+        Discounted expected purchases of an alive customer.
+    factor : callable or None
+        What a purchase u after T is worth.
+    worthless : float
+        From when on it is worth nothing.
+    fallback : float or None
+        Mean spend where the model has none.
+    """
+
+    model: SpendModel
+    result: FitResult
+    discounted: Process
+    factor: Callable[[Array], Array] | None
+    worthless: float
+    fallback: float | None
+
+
+class Forecast:
+    """Draws of what customers will do within a horizon, ready to be reduced.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+    result : FitResult
+        Its fit.
+    columns : mapping
+        `x`, `T`, `t_x` of the customers and, with money, `m` and `margin`.
+    t : float
+        Horizon; may be inf.
+    drawing : Drawing
+    money : Money, optional
+    """
+
+    def __init__(
+        self,
+        model: PurchaseModel,
+        result: FitResult,
+        columns: Mapping[str, Array],
+        t: float,
+        drawing: Drawing,
+        money: Money | None = None,
+    ) -> None:
+        self._model, self._t, self._money, self._drawing = model, t, money, drawing
+        self._columns = columns
+        # Both models are independent, and so are the streams of their draws.
+        streams = np.random.SeedSequence([drawing.seed, 1]).spawn(2)
+        theta = result.draws(drawing.draws, np.random.default_rng(streams[0]))
+        if money is not None:
+            spend = money.result.draws(len(theta), np.random.default_rng(streams[1]))
+            self._spend_theta = spend
+            theta = theta[: len(spend)]
+        self._theta = theta
+
+    @property
+    def draws(self) -> int:
+        """How many there are: the fit may have fewer than were asked for."""
+        return len(self._theta)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """All that can be asked for."""
+        if self._money is None:
+            return (*_EXPECTED, *_REALISED)
+        return (*_EXPECTED, *_EXPECTED_MONEY, *_REALISED, *_REALISED_MONEY)
+
+    @property
+    def additive(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What totals are made of: expected and realised quantities."""
+        if self._money is None:
+            return ("expected_purchases",), _REALISED
+        return ("expected_purchases", "clv"), (*_REALISED, *_REALISED_MONEY)
+
+    def table(self, level: float | None, kinds: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+        """Means, and intervals as columns, of every customer.
+
+        Parameters
+        ----------
+        level : float or None
+            None for means only.
+        kinds : collection of {"credible", "predictive"}
+        """
+        names = [n for n in self.quantities if n not in (*_REALISED, *_REALISED_MONEY)]
+        credible = [n for n in names if n != "clv_undiscounted"]
+        realised = [n for n in self.quantities if n not in names]
+        with_intervals = level is not None
+        wanted = names + (realised if with_intervals and "predictive" in kinds else [])
+        rows = DistinctRows.of(self._columns)
+        work = self._work(rows, wanted)
+        d = self._drawing
+        found = intervals(work, len(rows), self.draws, level, d.seed, d.progress)
+        out: dict[str, npt.NDArray[Any]] = {n: found[n].mean[rows.inverse] for n in names}
+        if with_intervals and "credible" in kinds:
+            for n in credible:
+                out[f"{n}_lower"] = found[n].lower[rows.inverse]
+                out[f"{n}_upper"] = found[n].upper[rows.inverse]
+        if with_intervals and "predictive" in kinds:
+            for n in realised:
+                ends = found[n].lower[rows.inverse], found[n].upper[rows.inverse]
+                whole = n in _REALISED
+                for end, values in zip(("lower", "upper"), ends, strict=True):
+                    out[f"{n}_pi_{end}"] = values.astype(np.int64) if whole else values
+        return out
+
+    def p_above(self, of: str, threshold: Array) -> Array:
+        """P(quantity > threshold) of every customer, shape (n,)."""
+        self._check([of])
+        rows = DistinctRows.of({**self._columns, "threshold": threshold})
+        d = self._drawing
+        work = self._work(rows, [of])
+        found = share_above(work, self.draws, of, rows.columns["threshold"], d.seed, d.progress)
+        return found[rows.inverse]
+
+    def sums(self, quantities: Sequence[str], group: Array, groups: int) -> dict[str, Array]:
+        """Sums over the customers of each group, within each draw; shape (groups, draws).
+
+        Parameters
+        ----------
+        group : ndarray, shape (n,)
+            0 ... groups − 1.
+        """
+        self._check(quantities)
+        bad = [q for q in quantities if q in _NOT_ADDITIVE]
+        if bad:
+            raise OptionError(f"{', '.join(bad)} does not add up over customers; ask for clv.")
+        # Equal customers expect the same but each does as it likes: realised ones stay apart.
+        apart = any(q in (*_REALISED, *_REALISED_MONEY) for q in quantities)
+        rows = DistinctRows.of({**self._columns, "group": group}, merge=not apart)
+        weight = np.bincount(rows.inverse, minlength=len(rows)).astype(np.float64)
+        d = self._drawing
+        work = self._work(rows, quantities)
+        member = rows.columns["group"].astype(np.intp)
+        return sums(work, self.draws, member, groups, weight, d.seed, d.progress)
+
+    def all_draws(
+        self, quantities: Sequence[str], customers: pd.Series, dimension: str = "customer_id"
+    ) -> xr.Dataset:
+        """Every draw of every customer.
+
+        Raises
+        ------
+        OptionError
+            If that is too much to hold.
+        """
+        import xarray as xr
+
+        self._check(quantities)
+        size = self.draws * len(customers) * len(quantities)
+        if size > _MOST_VALUES:
+            raise OptionError(
+                f"{self.draws:,} draws of {len(customers):,} customers and {len(quantities)} "
+                f"quantities are {size * 8 / 1e9:.1f} GB. Choose customers=[...], sum them "
+                "(sum_by=True, or a column), or take the intervals of predict(...)."
+            )
+        rows = DistinctRows.of(self._columns, merge=False)
+        d = self._drawing
+        found = collect(self._work(rows, quantities), len(rows), self.draws, d.seed, d.progress)
+        return xr.Dataset(
+            {n: (("draw", dimension), found[n][rows.inverse].T) for n in quantities},
+            coords={"draw": np.arange(self.draws), dimension: customers.to_numpy()},
+        )
+
+    def _check(self, quantities: Sequence[str]) -> None:
+        for quantity in quantities:
+            if quantity not in self.quantities:
+                raise unknown_option("quantity", quantity, self.quantities)
+
+    def _work(self, rows: DistinctRows, wanted: Sequence[str]) -> Work:
+        """Compute the wanted quantities of a block, and nothing else that is dear."""
+        money = self._money
+        processes = purchase_processes(self._model, self._t)
+        sources = {"clv": "discounted", "clv_undiscounted": "expected_purchases"}
+        if money is not None:
+            processes["discounted"] = money.discounted
+        needed = {sources.get(n, n) for n in wanted}
+        drawn = DrawnPurchases(
+            self._model,
+            self._theta,
+            rows.columns,
+            self._t,
+            {n: p for n, p in processes.items() if n in needed},
+        )
+        if "clv" in wanted and drawn.diverges("discounted"):
+            raise InfiniteValueError(
+                f"{self._model.title}: without discounting the expected number of future "
+                "purchases is infinite in some draws of the parameters (a <= 1: too many "
+                "customers hardly ever drop out). Give a discount_rate > 0 or a finite horizon."
+            )
+        value = None
+        if money is not None:
+            value = DrawnValue(
+                money.model,
+                self._spend_theta,
+                rows.columns,
+                money.factor,
+                money.worthless,
+                money.fallback,
+            )
+        expects_money = value is not None and any(n in _EXPECTED_MONEY for n in wanted)
+
+        def work(block: slice, rng: np.random.Generator) -> dict[str, Array]:
+            found = drawn.expected(block)
+            if value is not None and expects_money:
+                found |= value.expected(block, found)
+            if "purchases" in wanted or "value" in wanted:
+                bought = drawn.realised(block, found["p_alive"], rng)
+                found["purchases"] = bought.count
+                if value is not None and "value" in wanted:
+                    found["value"] = value.realised(block, bought, rng)
+            return {n: found[n] for n in wanted}
+
+        return work

@@ -1,0 +1,158 @@
+"""Forecasts as labelled tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict.errors import OptionError
+from clvpredict.estimators.forecast import Drawing, Forecast, IntervalKind
+from clvpredict.predict import interval_of
+from clvpredict.rfm import Array, customer_ids, require_column
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+ALL = "all"
+
+
+def with_draws(
+    out: pd.DataFrame,
+    forecast: Forecast,
+    interval: float | None,
+    kinds: Sequence[IntervalKind],
+    *,
+    replace: bool,
+) -> pd.DataFrame:
+    """Add intervals to a table of point predictions.
+
+    Parameters
+    ----------
+    replace : bool
+        Replace the point predictions by means over the draws: those of a posterior.
+    """
+    found = forecast.table(interval, kinds)
+    if not replace:
+        found = {name: v for name, v in found.items() if name not in out.columns}
+    out = out.assign(**found)
+    return out.assign(churn_probability=1.0 - out["p_alive"])
+
+
+def interval_metadata(
+    interval: float | None, kinds: Sequence[IntervalKind], how: Drawing
+) -> dict[str, Any]:
+    """What a table says of its intervals."""
+    if interval is None:
+        return {}
+    return {"interval": interval, "intervals": list(kinds), "draws": how.draws, "seed": how.seed}
+
+
+def draws_of(
+    rfm: pd.DataFrame,
+    forecast: Callable[[pd.DataFrame], Forecast],
+    quantities: Sequence[str],
+    customers: Sequence[Any] | None,
+    sum_by: str | bool,
+) -> xr.Dataset:
+    """Draws of chosen customers, or of sums over groups of them."""
+    import xarray as xr
+
+    if isinstance(quantities, str):
+        quantities = (quantities,)
+    ids = customer_ids(rfm)
+    if customers is not None:
+        wanted = pd.Index(customers)
+        missing = wanted.difference(pd.Index(ids))
+        if len(missing):
+            raise OptionError(
+                f"{len(missing):,} of the customers are not in the summary, e.g. "
+                f"{', '.join(map(repr, missing[:5]))}."
+            )
+        rfm = rfm[ids.isin(wanted).to_numpy()]
+        ids = customer_ids(rfm)
+    if sum_by is False:
+        return forecast(rfm).all_draws(quantities, ids)
+    group, names = _groups(rfm, None if sum_by is True else sum_by)
+    found = forecast(rfm)
+    total = found.sums(quantities, group, len(names))
+    coords: dict[str, Any] = {"draw": np.arange(found.draws)}
+    if sum_by is True:
+        return xr.Dataset({n: ("draw", total[n][0]) for n in quantities}, coords=coords)
+    coords[sum_by] = names.to_numpy()
+    return xr.Dataset({n: (("draw", sum_by), total[n].T) for n in quantities}, coords=coords)
+
+
+def _thresholds(threshold: float | str | npt.ArrayLike, rfm: pd.DataFrame) -> Array:
+    """A threshold per customer, shape (n,)."""
+    given = require_column(rfm, threshold, "threshold") if isinstance(threshold, str) else threshold
+    values = np.asarray(given, np.float64)
+    if values.shape not in ((), (len(rfm),)) or np.isnan(values).any():
+        raise OptionError(
+            "threshold must be a number, a column of numbers, or one number per customer "
+            f"({len(rfm):,}), none missing; got shape {values.shape}."
+        )
+    return np.broadcast_to(values, (len(rfm),))
+
+
+def above(
+    rfm: pd.DataFrame, forecast: Forecast, of: str, threshold: float | str | npt.ArrayLike
+) -> pd.Series:
+    """P(quantity > threshold) of each customer."""
+    found = forecast.p_above(of, _thresholds(threshold, rfm))
+    return pd.Series(found, index=rfm.index, name=f"p_{of}_above")
+
+
+def totals(
+    rfm: pd.DataFrame, point: pd.DataFrame, forecast: Forecast, by: str | None, level: float
+) -> pd.DataFrame:
+    """Sums by group: point predictions, and intervals of sums made within each draw."""
+    group, names = _groups(rfm, by)
+    member = group.astype(np.intp)
+    expected, realised = forecast.additive
+    found = forecast.sums((*expected, *realised), group, len(names))
+    out: dict[str, npt.NDArray[Any]] = {"customers": np.bincount(member, minlength=len(names))}
+    for name in expected:
+        values = point[name].to_numpy(np.float64)
+        out[name] = np.bincount(member, values, minlength=len(names))
+        out[f"{name}_lower"], out[f"{name}_upper"] = interval_of(found[name], level)
+    for name in realised:
+        out[f"{name}_pi_lower"], out[f"{name}_pi_upper"] = interval_of(found[name], level)
+    return pd.DataFrame(out, index=names.rename(by or "customers_of"))
+
+
+def top_share(
+    rfm: pd.DataFrame, point: pd.DataFrame, forecast: Forecast, share: float, level: float
+) -> pd.DataFrame:
+    """Share of the total that the best customers have, by the point prediction of CLV."""
+    if not 0 < share < 1:
+        raise OptionError(f"share={share!r} must be between 0 and 1, e.g. 0.1 for the top tenth.")
+    best = max(1, round(share * len(rfm)))
+    top = np.zeros(len(rfm))
+    order = np.argsort(-point["clv"].to_numpy(np.float64), kind="stable")
+    top[order[:best]] = 1.0
+    found = forecast.sums(("clv", "value"), top, 2)
+    rows = {}
+    for name, (rest, chosen) in found.items():
+        total = rest + chosen
+        part = np.divide(chosen, total, out=np.full_like(total, np.nan), where=total > 0)
+        lower, upper = interval_of(part[None], level)
+        rows[name] = {"share": float(np.nanmean(part)), "lower": lower[0], "upper": upper[0]}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
+
+
+def _groups(rfm: pd.DataFrame, by: str | None) -> tuple[Array, pd.Index]:
+    """The group of each customer, 0 ... n − 1, and their names."""
+    if by is None:
+        return np.zeros(len(rfm)), pd.Index([ALL])
+    codes, names = pd.factorize(require_column(rfm, by, "by"), sort=True)
+    missing = int((codes < 0).sum())
+    if missing:
+        raise OptionError(
+            f"column '{by}' is missing for {missing:,} customers; fill it: "
+            f"rfm['{by}'].fillna('none')."
+        )
+    return codes.astype(np.float64), pd.Index(names)

@@ -1,0 +1,128 @@
+"""What draws of the parameters say of each customer's purchases, block by block.
+
+Expectations per draw (their spread is what the parameters leave open), and realised purchases
+per draw (that, and the customer's own randomness).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clvpredict.models.base import PurchaseModel
+from clvpredict.predict.nodes import Process, choose_nodes, evaluate
+from clvpredict.rfm import Array, Histories
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Purchases that customers really make, one outcome per draw.
+
+    Parameters
+    ----------
+    count : ndarray, shape (rows, draws)
+        Purchases of each customer.
+    row, draw : ndarray, shape (m,)
+        Where they are not 0.
+    some : ndarray, shape (m,)
+        The counts there.
+    span : ndarray, shape (m,)
+    ended : ndarray of bool, shape (m,)
+        When they happen: see :meth:`PurchaseModel.process_counts`.
+    """
+
+    count: Array
+    row: npt.NDArray[np.intp]
+    draw: npt.NDArray[np.intp]
+    some: npt.NDArray[np.int64]
+    span: Array
+    ended: npt.NDArray[np.bool_]
+
+
+def purchase_processes(model: PurchaseModel, t: float) -> dict[str, Process]:
+    """p_purchase and expected_purchases within the horizon, of alive customers."""
+    at = np.asarray(t)
+    if np.isinf(t):
+        return {
+            "p_purchase": lambda alive: np.ones(np.shape(alive[0])),
+            "expected_purchases": model.process_limit,
+        }
+    return {
+        "p_purchase": lambda alive: -np.expm1(model.process_no_purchase(alive, at)),
+        "expected_purchases": lambda alive: model.process_mean(alive, at),
+    }
+
+
+class DrawnPurchases:
+    """Purchases of customers within a horizon, under draws of the parameters.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+    theta : ndarray, shape (draws, k)
+    columns : mapping
+        `x`, `t_x`, `T` of the customers, sorted by x.
+    t : float
+        Horizon; may be inf.
+    processes : mapping
+        The quantities to expect besides `p_alive`, by name, as functions of the process of
+        alive customers; such as :func:`purchase_processes`.
+    """
+
+    def __init__(
+        self,
+        model: PurchaseModel,
+        theta: Array,
+        columns: Mapping[str, Array],
+        t: float,
+        processes: Mapping[str, Process],
+    ) -> None:
+        self.model, self.theta, self.t = model, theta, t
+        self.columns = columns
+        self._nodes = choose_nodes(
+            model, theta, columns["x"], columns["T"], list(processes.values())
+        )
+        self._values = {
+            name: evaluate(model, theta, self._nodes, process)
+            for name, process in processes.items()
+        }
+
+    def diverges(self, name: str) -> bool:
+        """Whether a quantity is infinite in some draw."""
+        return bool(np.isinf(self._values[name]).any())
+
+    def expected(self, rows: slice) -> dict[str, Array]:
+        """Give p_alive and the quantities of the processes, shape (rows, draws)."""
+        h = Histories(
+            np.ones(len(self.columns["x"][rows])),
+            **{name: self.columns[name][rows, None] for name in ("x", "t_x", "T")},
+        )
+        theta = tuple(column[None, :] for column in self.theta.T)
+        alive = self.model.p_alive(theta, h)
+        out = {"p_alive": np.broadcast_to(alive, (len(h), len(self.theta)))}
+        for name, values in self._values.items():
+            out[name] = alive * self._nodes.at_rows(values, rows)
+        return out
+
+    def realised(self, rows: slice, p_alive: Array, rng: np.random.Generator) -> Realised:
+        """Simulate: alive ~ Bernoulli, then the process of alive customers.
+
+        Parameters
+        ----------
+        p_alive : ndarray, shape (rows, draws)
+            From :meth:`expected`.
+        """
+        row, draw = np.nonzero(rng.random(p_alive.shape) < p_alive)
+        theta = tuple(column[draw] for column in self.theta.T)
+        x, age = self.columns["x"][rows][row], self.columns["T"][rows][row]
+        count, span, ended = self.model.process_counts(
+            self.model.given_alive(theta, x, age), self.t, rng
+        )
+        bought = count > 0
+        row, draw, some = row[bought], draw[bought], count[bought]
+        all_counts = np.zeros(p_alive.shape)
+        all_counts[row, draw] = some
+        return Realised(all_counts, row, draw, some, span[bought], ended[bought])

@@ -1,0 +1,219 @@
+"""From draws to tables, without ever holding draws × customers.
+
+Customers come in blocks; the draws of a block are reduced to what is asked for, and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from clvpredict.inference.cores import usable_cores
+from clvpredict.rfm import Array, group_rows
+
+Index = npt.NDArray[np.intp]
+#: From some rows and a generator of random numbers to values of shape (rows, draws), by name.
+Work = Callable[[slice, np.random.Generator], Mapping[str, Array]]
+
+# Customers × draws at a time and core: some tens of MB with all that is computed from them.
+_ELEMENTS = 400_000
+
+
+@dataclass(frozen=True)
+class DistinctRows:
+    """Customers, equal ones once, in an order of their own.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray, shape (m,)
+        Sorted by the first column, then the others, so that results do not depend on the order
+        of the customers.
+    inverse : ndarray, shape (n,)
+        Row of each customer.
+    """
+
+    columns: dict[str, Array]
+    inverse: Index
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Array], *, merge: bool = True) -> DistinctRows:
+        """Sort customers, and merge equal ones (unless each has to have draws of its own)."""
+        arrays = {name: np.asarray(c, np.float64) for name, c in columns.items()}
+        n = len(next(iter(arrays.values())))
+        group: Index = np.arange(n)
+        if merge:
+            first, group = group_rows(*arrays.values())
+            arrays = {name: c[first] for name, c in arrays.items()}
+        order = np.lexsort(tuple(reversed(arrays.values())))
+        rank = np.empty(len(order), np.intp)
+        rank[order] = np.arange(len(order))
+        return cls({name: c[order] for name, c in arrays.items()}, rank[group])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What to keep of the draws of a quantity.
+
+    Parameters
+    ----------
+    mean : ndarray, shape (n,)
+    lower, upper : ndarray, shape (n,)
+        Order statistics: quantiles that are draws themselves, so that counts stay whole.
+    """
+
+    mean: Array
+    lower: Array
+    upper: Array
+
+
+def intervals(
+    work: Work, rows: int, draws: int, level: float | None, seed: int, progress: bool = False
+) -> dict[str, Interval]:
+    """Reduce to mean and equal-tailed interval of each row.
+
+    Parameters
+    ----------
+    level : float or None
+        None for means only.
+    """
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> dict[str, Interval]:
+        return {name: _interval(v, level) for name, v in values.items()}
+
+    parts = list(_blocks(work, reduce, rows, draws, seed, progress))
+    return {
+        name: Interval(
+            *(
+                np.concatenate([getattr(p[name], what) for p in parts])
+                for what in ("mean", "lower", "upper")
+            )
+        )
+        for name in parts[0]
+    }
+
+
+def _interval(values: Array, level: float | None) -> Interval:
+    mean = values.mean(axis=1)
+    if level is None:
+        return Interval(mean, mean, mean)
+    return Interval(mean, *interval_of(values, level))
+
+
+def interval_of(values: Array, level: float) -> tuple[Array, Array]:
+    """Equal-tailed interval of each row of draws: order statistics, so that counts stay whole."""
+    draws = values.shape[1]
+    low = max(0, int(np.ceil((0.5 - level / 2) * draws)) - 1)
+    ordered = np.partition(values, (low, draws - 1 - low), axis=1)
+    # Copies: a view would keep the whole block.
+    return ordered[:, low].copy(), ordered[:, draws - 1 - low].copy()
+
+
+def share_above(
+    work: Work,
+    draws: int,
+    name: str,
+    threshold: Array,
+    seed: int,
+    progress: bool = False,
+) -> Array:
+    """Share of draws above the threshold of each row, shape (rows,)."""
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> Array:
+        return np.asarray((values[name] > threshold[block, None]).mean(axis=1))
+
+    return np.concatenate(list(_blocks(work, reduce, len(threshold), draws, seed, progress)))
+
+
+def sums(
+    work: Work,
+    draws: int,
+    group: Index,
+    groups: int,
+    weight: Array,
+    seed: int,
+    progress: bool = False,
+) -> dict[str, Array]:
+    """Sum rows within each draw, by group.
+
+    Parameters
+    ----------
+    group : ndarray, shape (rows,)
+        0 ... groups − 1.
+    weight : ndarray, shape (rows,)
+        How many customers a row is.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (groups, draws)
+    """
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> dict[str, Array]:
+        member = np.zeros((groups, block.stop - block.start))
+        member[group[block], np.arange(block.stop - block.start)] = weight[block]
+        return {name: member @ v for name, v in values.items()}
+
+    total: dict[str, Array] = {}
+    for part in _blocks(work, reduce, len(group), draws, seed, progress):
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
+def collect(
+    work: Work, rows: int, draws: int, seed: int, progress: bool = False
+) -> dict[str, Array]:
+    """Keep all draws, shape (rows, draws): for few rows."""
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: np.array(v) for name, v in values.items()}
+
+    parts = list(_blocks(work, reduce, rows, draws, seed, progress))
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def _blocks[R](
+    work: Work,
+    reduce: Callable[[slice, Mapping[str, Array]], R],
+    rows: int,
+    draws: int,
+    seed: int,
+    progress: bool,
+) -> Iterator[R]:
+    """Work through the rows on all cores; results in order, the same on any number of cores."""
+    step = max(1, _ELEMENTS // max(draws, 1))
+    blocks = [slice(i, min(i + step, rows)) for i in range(0, rows, step)]
+    seeds = np.random.SeedSequence(seed).spawn(len(blocks))
+
+    def one(block: slice, seed: np.random.SeedSequence) -> R:
+        return reduce(block, work(block, np.random.default_rng(seed)))
+
+    cores = usable_cores()
+    tasks = iter(zip(blocks, seeds, strict=True))
+    with ThreadPoolExecutor(cores) as pool, _progress_bar(len(blocks), progress) as advance:
+        # A few ahead only, so that results do not pile up.
+        waiting = [pool.submit(one, *task) for task in islice(tasks, 2 * cores)]
+        while waiting:
+            yield waiting.pop(0).result()
+            advance()
+            waiting += [pool.submit(one, *task) for task in islice(tasks, 1)]
+
+
+@contextmanager
+def _progress_bar(total: int, shown: bool) -> Iterator[Callable[[], object]]:
+    if not shown:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("Predicting", total=total)
+        yield lambda: bar.advance(task)
