@@ -1,4 +1,4 @@
-"""Fitted models on disk: a folder with ``model.json``."""
+"""Fitted models on disk: a folder with ``model.json`` and, of a posterior, its draws."""
 
 from __future__ import annotations
 
@@ -20,16 +20,30 @@ from clvpredict.estimators import (
     PurchaseEstimator,
 )
 from clvpredict.inference.dependence import Dependence
-from clvpredict.inference.result import Convergence, FitResult
+from clvpredict.inference.result import Convergence, FitResult, Sampling
 from clvpredict.options import TimeUnit
 from clvpredict.store.atomic import new_folder
+from clvpredict.store.draws import draws_file, read_draws, write_draws
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+def _with_sampling(raw: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 knows draws; models of schema 1 have none."""
+    parts = {}
+    for part in ("purchases", "spend"):
+        if isinstance(raw.get(part), dict) and isinstance(raw[part].get("fit"), dict):
+            fit = {**raw[part]["fit"], "sampling": None, "draws_sha256": None}
+            parts[part] = {**raw[part], "fit": fit}
+    return {**raw, **parts}
+
+
 #: Version n -> what turns a file of version n into one of version n + 1.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_sampling}
 
 _FORMAT = "clvpredict model"
 _FILE = "model.json"
+_PARTS = ("purchases", "spend")
 
 
 class _Record(BaseModel):
@@ -45,6 +59,8 @@ class _Fit(_Record):
     n_customers: int
     n_rows: int
     convergence: Convergence
+    sampling: Sampling | None
+    draws_sha256: str | None
 
 
 class _Part(_Record):
@@ -95,15 +111,19 @@ def save_model(model: Estimator | CLVModel, folder: str | Path) -> None:
     >>> clv.load_model("my-model").params_ == model.params_
     True
     """
-    record = _ModelFile(
-        format="clvpredict model",
-        schema_version=SCHEMA_VERSION,
-        package_version=clvpredict.__version__,
-        **_parts(model),
-    )
-    text = record.model_dump_json(indent=2) + "\n"
+    parts = _estimators(model)
+    for part in parts.values():
+        _check_saveable(part)
     target = check_model_target(Path(folder))
     with new_folder(target) as temporary:
+        record = _ModelFile(
+            format="clvpredict model",
+            schema_version=SCHEMA_VERSION,
+            package_version=clvpredict.__version__,
+            kind="clv" if isinstance(model, CLVModel) else model._part,
+            **{name: _part(part, temporary) for name, part in parts.items()},
+        )
+        text = record.model_dump_json(indent=2) + "\n"
         (temporary / _FILE).write_text(text, encoding="utf-8")
 
 
@@ -137,7 +157,7 @@ def load_model(folder: str | Path) -> Estimator | CLVModel:
         raise _corrupt(path, f"not JSON ({error})") from error
     try:
         record = _ModelFile.model_validate(_migrated(raw, path))
-        parts = [_restored(part) for part in (record.purchases, record.spend) if part]
+        parts = [_restored(part, path.parent) for part in (record.purchases, record.spend) if part]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -171,7 +191,8 @@ def check_model_target(folder: Path) -> Path:
     if not folder.exists():
         return folder
     names = {p.name for p in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if names and (names != {_FILE} or not is_model(folder)):
+    ours = {_FILE, *map(draws_file, _PARTS)}
+    if names and (not names <= ours or not is_model(folder)):
         raise OptionError(
             f"'{folder}' is not a clvpredict model (it has {', '.join(sorted(names)[:5])}) and is "
             "not overwritten. Give a new folder, or remove this one first."
@@ -183,24 +204,28 @@ class _ContradictionError(Exception):
     """The file is well-formed but does not fit together."""
 
 
-def _parts(model: Estimator | CLVModel) -> dict[str, Any]:
+def _estimators(model: Estimator | CLVModel) -> dict[str, Estimator]:
     if isinstance(model, CLVModel):
-        return {
-            "kind": "clv",
-            "purchases": _part(model.purchases),
-            "spend": _part(model.spend),
-        }
-    kind = "purchases" if isinstance(model, PurchaseEstimator) else "spend"
-    return {"kind": kind, kind: _part(model)}
+        return {"purchases": model.purchases, "spend": model.spend}
+    return {model._part: model}
 
 
-def _part(estimator: Estimator) -> _Part:
-    result = estimator.result_
-    if ESTIMATORS.get(result.model) is not type(estimator):
+def _check_saveable(estimator: Estimator) -> None:
+    if ESTIMATORS.get(estimator.result_.model) is not type(estimator):
         raise OptionError(
             f"a model of class {type(estimator).__name__} cannot be saved; those that can: "
             f"{', '.join(c.__name__ for c in ESTIMATORS.values())}, CLVModel."
         )
+
+
+def _part(estimator: Estimator, folder: Path) -> _Part:
+    """The record of a part; its draws, if it has any, are written into the folder."""
+    result = estimator.result_
+    sample = result.sample
+    digest = None
+    if sample is not None:
+        path = folder / draws_file(estimator._part)
+        digest = write_draws(sample, result.names, path)
     return _Part(
         estimator=type(estimator).__name__,
         model=result.model,
@@ -213,6 +238,8 @@ def _part(estimator: Estimator) -> _Part:
             n_customers=result.n_customers,
             n_rows=result.n_rows,
             convergence=result.convergence,
+            sampling=None if sample is None else sample.how,
+            draws_sha256=digest,
         ),
         independence=estimator.independence_ if isinstance(estimator, GammaGamma) else None,
         data=estimator.data_,
@@ -239,7 +266,7 @@ def _migrated(content: Any, path: Path) -> dict[str, Any]:
     return raw
 
 
-def _restored(part: _Part) -> Estimator:
+def _restored(part: _Part, folder: Path) -> Estimator:
     if part.model not in ESTIMATORS:
         hint = did_you_mean(part.model, ESTIMATORS)
         raise _ContradictionError(
@@ -262,6 +289,13 @@ def _restored(part: _Part) -> Estimator:
     if [len(row) for row in covariance] != [len(names)] * len(names):
         raise _ContradictionError("the covariance is not of one row and column per parameter")
     estimator = cls()
+    sample = None
+    if part.fit.sampling is not None:
+        path = folder / draws_file(cls._part)
+        try:
+            sample = read_draws(path, names, part.fit.sampling, part.fit.draws_sha256 or "")
+        except (ValueError, KeyError, OSError) as error:
+            raise _ContradictionError(str(error)) from error
     estimator._result = FitResult(
         model=part.model,
         method=part.fit.method,
@@ -272,6 +306,7 @@ def _restored(part: _Part) -> Estimator:
         n_customers=part.fit.n_customers,
         n_rows=part.fit.n_rows,
         convergence=part.fit.convergence,
+        sample=sample,
     )
     estimator.time_unit_ = part.time_unit
     estimator.data_ = part.data

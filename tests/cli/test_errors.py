@@ -26,7 +26,7 @@ USAGES = {
     "unknown option": (["run", "LOG", "--horizn", "3"], "--horizon"),
     "text for a number": (["run", "LOG", "--discount-rate", "high"], "discount-rate"),
     "model": (["run", "LOG", "--model", "bgnbd"], "Did you mean 'bg/nbd'?"),
-    "method": (["run", "LOG", "--method", "nuts"], "'mle'"),
+    "method": (["run", "LOG", "--method", "guess"], "'nuts'"),
     "horizon": (["run", "LOG", "--horizon", "5X"], "--horizon"),
     "negative horizon": (["run", "LOG", "--horizon", "-3"], "horizon"),
     "rate": (["run", "LOG", "--discount-rate", "-1"], "discount_rate"),
@@ -141,7 +141,7 @@ def test_no_optimum(clvpredict, rfm_file, monkeypatch):
     def fail(*args):
         raise clv.errors.ConvergenceError("BG/NBD: no optimum found; try other starting values")
 
-    monkeypatch.setattr("clvpredict.estimators.base.fit_mle", fail)
+    monkeypatch.setattr("clvpredict.estimators.base.fit_model", fail)
     found = clvpredict("fit", rfm_file, "--out", "m")
     assert found.code == NOT_CONVERGED
     assert "no optimum" in found.err

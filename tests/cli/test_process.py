@@ -46,7 +46,7 @@ import clvpredict.estimators.base as base
 from clvpredict.errors import ConvergenceError
 def fail(*args):
     raise ConvergenceError("no optimum")
-base.fit_mle = fail
+base.fit_model = fail
 from clvpredict.cli import main
 main()
 """

@@ -243,7 +243,8 @@ def test_simulated_spend_has_the_likelihoods_moments() -> None:
     model = SPEND_MODELS["gamma-gamma"]
     theta = as_theta((6.25, 3.74, 15.44))
     n = 200_000
-    value, latent = model.draw_spend(theta, np.arange(n), n, np.random.default_rng(3))
-    mean = model.expected_spend(theta, SpendHistories(np.ones(1), x=np.zeros(1), m=np.zeros(1)))
+    nobody = SpendHistories(np.ones(n), x=np.zeros(n), m=np.zeros(n))
+    value, latent = model.draw_spend(theta, nobody, np.arange(n), np.random.default_rng(3))
+    mean = model.expected_spend(theta, nobody)
     assert value.mean() == pytest.approx(mean[0], abs=4 * value.std() / np.sqrt(n))
     assert latent["spend_rate"].mean() == pytest.approx(3.74 / 15.44, rel=0.01)
