@@ -57,7 +57,7 @@ def demo(session: Session, out: Path) -> None:
     )
     rfm = jobs.summarise(session, transactions, time_unit=_UNIT, currency="USD")
     fitted = jobs.fit(session, rfm, model="mbg/nbd")
-    table = jobs.predict(session, fitted, rfm, horizon=_HORIZON, money=jobs.Money())
+    table = jobs.predict(session, fitted, rfm, ahead=jobs.Ahead(_HORIZON), money=jobs.Money())
     show.summary(session, session.facts["data"])
     show.models(session, session.facts["models"])
     show.predictions(session, session.facts["predictions"], "USD")

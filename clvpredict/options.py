@@ -19,6 +19,8 @@ Discounting = Literal["continuous", "monthly", "none", "lifetimes"]
 
 Method = Literal["mle", "map", "laplace", "nuts", "auto"]
 Sampler = Literal["nutpie", "pymc"]
+#: Methods whose result is a posterior and not a point.
+POSTERIOR_METHODS = ("laplace", "nuts")
 
 DAYS_PER_YEAR = 365.25
 UNIT_DAYS = {"h": 1 / 24, "D": 1.0, "W": 7.0, "M": DAYS_PER_YEAR / 12, "Y": DAYS_PER_YEAR}

@@ -11,7 +11,14 @@ import pandas as pd
 from clvpredict.errors import OptionError
 from clvpredict.models.base import NEW_CUSTOMER, PurchaseModel, SpendModel, Theta
 from clvpredict.options import TimeUnit
-from clvpredict.rfm import Array, Provenance, RFMSummary, SpendHistories, with_provenance
+from clvpredict.rfm import (
+    Array,
+    Compressed,
+    Provenance,
+    RFMSummary,
+    SpendHistories,
+    with_provenance,
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,78 @@ def simulate_base(
         with_provenance(pd.DataFrame(columns), provenance),
         pd.DataFrame(latent, index=pd.RangeIndex(1, n + 1, name="customer_id")),
     )
+
+
+def implied_purchases(
+    model: PurchaseModel, theta: Array, age: Array, seed: int
+) -> dict[str, Array]:
+    """What each draw of the parameters says customers of these ages would have bought.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (draws, k)
+        Such as draws from a prior.
+    age : ndarray, shape (n,)
+        T of the customers.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (draws,)
+        See :func:`describe_purchases`.
+    """
+    rng = np.random.default_rng(seed)
+    zero = np.zeros(len(age))
+    found = []
+    for row in theta:
+        point = tuple(np.asarray(v) for v in row)
+        alive = rng.random(len(age)) < model.p_alive(point, NEW_CUSTOMER)[0]
+        process = model.given_alive(point, zero, zero)
+        # Purchases fall uniformly into (0, T] of a common rate: simulate the longest, thin.
+        count, span, ended = model.process_counts(process, float(age.max()), rng)
+        inside = np.minimum(1.0, age / np.maximum(span, np.finfo(float).tiny))
+        kept = rng.binomial(count - ended, inside) + (ended & (span <= age))
+        found.append(describe_purchases(np.where(alive, kept, 0).astype(np.float64)))
+    return {name: np.array([f[name] for f in found]) for name in found[0]}
+
+
+def implied_spend(model: SpendModel, theta: Array, x: Array, seed: int) -> dict[str, Array]:
+    """What each draw of the parameters says these customers' mean spend would have been.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        Purchases of each customer, > 0.
+    """
+    rng = np.random.default_rng(seed)
+    nobody = SpendHistories(np.ones(len(x)), x=np.zeros(len(x)), m=np.zeros(len(x)))
+    found = []
+    for row in theta:
+        point = tuple(np.asarray(v) for v in row)
+        found.append(describe_spend(model.draw_total(point, nobody, x, rng) / x))
+    return {name: np.array([f[name] for f in found]) for name in found[0]}
+
+
+def sample_rows(data: Compressed, seed: int, most: int = 2000) -> Compressed:
+    """Customers of a compressed summary, one row each: all, or a random sample of many."""
+    rows = np.repeat(np.arange(len(data)), data.weight.astype(np.int64))
+    if len(rows) > most:
+        rows = np.random.default_rng(seed).choice(rows, most, replace=False)
+    return data.take(rows, np.ones(len(rows)))
+
+
+def describe_purchases(count: Array) -> dict[str, float]:
+    """Mean and 99th percentile of repeat purchases, and the share of customers without any."""
+    return {
+        "purchases_mean": float(count.mean()),
+        "purchases_p99": float(np.quantile(count, 0.99)),
+        "share_without_repeat": float((count == 0).mean()),
+    }
+
+
+def describe_spend(mean: Array) -> dict[str, float]:
+    """Median, 1st and 99th percentile of customers' mean spend."""
+    low, middle, high = np.quantile(mean, (0.01, 0.5, 0.99))
+    return {"spend_median": float(middle), "spend_p01": float(low), "spend_p99": float(high)}
 
 
 def _dates(offset: Array, unit: TimeUnit, end: str) -> pd.Series:

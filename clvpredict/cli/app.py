@@ -64,8 +64,17 @@ Currency = Annotated[str | None, typer.Option(help="Label of the amounts, such a
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail on rows that would otherwise be left out.")
 ]
+StrictFit = Annotated[
+    bool, typer.Option("--strict-fit", help="Fail if draws of the parameters cannot be trusted.")
+]
 Model = Annotated[str, typer.Option(help="Purchase model: bg/nbd or mbg/nbd.")]
-Method = Annotated[str, typer.Option(help="How to fit: mle.")]
+Method = Annotated[str, typer.Option(help="How to fit: mle, map, laplace, nuts or auto.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal draws.")]
+Interval = Annotated[
+    float | None,
+    typer.Option(help="Level of credible and predictive intervals to add, such as 0.9."),
+]
+Draws = Annotated[int, typer.Option(min=2, help="Draws that intervals are made of.")]
 Horizon = Annotated[
     str, typer.Option(help="How far ahead: 39W, 365D, 12M, a number of time units, or inf.")
 ]
@@ -109,6 +118,10 @@ def run(
     strict: Strict = False,
     model: Model = "bg/nbd",
     method: Method = "mle",
+    strict_fit: StrictFit = False,
+    seed: Seed = 0,
+    interval: Interval = None,
+    draws: Draws = 500,
     horizon: Horizon = "52W",
     discount_rate: DiscountRate = 0.1,
     discounting: Discounting = "continuous",
@@ -127,7 +140,8 @@ def run(
         files.check_out(out, as_json)
         jobs.check_model(model, method)
         money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
-        jobs.check_prediction(horizon, money, spend=not no_amount)
+        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed)
+        jobs.check_prediction(ahead, money, spend=not no_amount)
         with files.source_file(transactions) as path:
             rfm = jobs.summarise(
                 session,
@@ -144,8 +158,16 @@ def run(
                 currency=currency,
                 strict=strict,
             )
-        fitted = jobs.fit(session, rfm, model=model, method=method, spend=not no_amount)
-        table = jobs.predict(session, fitted, rfm, horizon=horizon, money=money, add_new=add_new)
+        fitted = jobs.fit(
+            session,
+            rfm,
+            model=model,
+            method=method,
+            spend=not no_amount,
+            seed=seed,
+            strict=strict_fit,
+        )
+        table = jobs.predict(session, fitted, rfm, ahead=ahead, money=money)
         show.summary(session, session.facts["data"])
         show.models(session, session.facts["models"])
         show.predictions(session, session.facts["predictions"], currency)
@@ -204,6 +226,8 @@ def fit(
     time_unit: FileUnit = None,
     model: Model = "bg/nbd",
     method: Method = "mle",
+    strict_fit: StrictFit = False,
+    seed: Seed = 0,
     no_amount: NoAmount = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -222,7 +246,14 @@ def fit(
         summary = files.read_summary(session, rfm)
         spend = "monetary_value" in summary.columns and not no_amount
         fitted = jobs.fit(
-            session, summary, model=model, method=method, spend=spend, time_unit=time_unit
+            session,
+            summary,
+            model=model,
+            method=method,
+            spend=spend,
+            time_unit=time_unit,
+            seed=seed,
+            strict=strict_fit,
         )
         show.models(session, session.facts["models"])
         save_model(fitted, out)
@@ -236,6 +267,9 @@ def predict(
         str, typer.Argument(metavar="MODEL", help="Folder that clvpredict fit saved.")
     ],
     rfm: Rfm,
+    interval: Interval = None,
+    draws: Draws = 500,
+    seed: Seed = 0,
     horizon: Horizon = "52W",
     discount_rate: DiscountRate = 0.1,
     discounting: Discounting = "continuous",
@@ -256,9 +290,8 @@ def predict(
         fitted = load_model(model)
         summary = files.read_summary(session, rfm)
         money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
-        table = jobs.predict(
-            session, fitted, summary, horizon=horizon, money=money, add_new=add_new
-        )
+        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed)
+        table = jobs.predict(session, fitted, summary, ahead=ahead, money=money)
         show.predictions(session, session.facts["predictions"])
         files.write(session, table, out, excel_safe)
 

@@ -70,13 +70,12 @@ def of_predictions(table: pd.DataFrame, *, add_new: bool) -> Facts:
     }
 
 
-_SAID = ("horizon", "time_unit", "discount_rate", "discounting", "margin")
+_SAID = ("method", "interval", "horizon", "time_unit", "discount_rate", "discounting", "margin")
 _SUMMED = ("expected_purchases", "clv", "clv_undiscounted")
 
 
 def _of_estimator(estimator: Estimator) -> Facts:
     result = estimator.result_
-    fitted = result.n_customers > 0
     convergence = asdict(result.convergence)
     convergence.pop("starts")
     found: Facts = {
@@ -86,10 +85,11 @@ def _of_estimator(estimator: Estimator) -> Facts:
         "time_unit": estimator.time_unit_.code if estimator.time_unit_ else None,
         "customers": result.n_customers,
         "log_likelihood": result.log_likelihood,
-        "aic": result.aic if fitted else None,
-        "bic": result.bic if fitted else None,
+        "aic": result.aic if result.method == "mle" else None,
+        "bic": result.bic if result.method == "mle" else None,
         "parameters": estimator.summary().to_dict("index"),
         "convergence": convergence,
+        "sampling": asdict(result.sample.how) if result.sample else None,
     }
     independence = getattr(estimator, "independence_", None)
     if independence is not None:

@@ -48,6 +48,28 @@ class Money:
         }
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What to predict, as it was typed.
+
+    Parameters
+    ----------
+    horizon : str
+    add_new : bool
+        Append a customer acquired today.
+    interval : float or None
+        Level of the intervals to add.
+    draws, seed : int
+        Of these, and of posterior means.
+    """
+
+    horizon: str
+    add_new: bool = False
+    interval: float | None = None
+    draws: int = 500
+    seed: int = 0
+
+
 def summarise(session: Session, transactions: Any, **options: Any) -> RFMSummary:
     """Make the RFM summary."""
     from clvpredict.transactions import rfm_summary
@@ -71,7 +93,7 @@ def check_model(model: str, method: str) -> None:
     choose("method", method, Method)
 
 
-def check_prediction(horizon: str, money: Money, *, spend: bool) -> None:
+def check_prediction(ahead: Ahead, money: Money, *, spend: bool) -> None:
     """Refuse options of a prediction that cannot be right before any work is done.
 
     Raises
@@ -79,10 +101,12 @@ def check_prediction(horizon: str, money: Money, *, spend: bool) -> None:
     OptionError
         With what is allowed.
     """
+    from clvpredict.estimators.forecast import BOTH, check_interval
     from clvpredict.value import Discount
 
-    if _until(horizon) is not None:
-        TimeUnit.parse("D").periods(horizon)
+    if _until(ahead.horizon) is not None:
+        TimeUnit.parse("D").periods(ahead.horizon)
+    check_interval(ahead.interval, BOTH)
     Discount(money.discount_rate, cast("Discounting", money.discounting))
     if not spend and money != Money():
         raise OptionError(
@@ -99,6 +123,8 @@ def fit(
     method: str = "mle",
     spend: bool = True,
     time_unit: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
 ) -> PurchaseEstimator | CLVModel:
     """Fit the purchase model, and the spend model if there are amounts."""
     from clvpredict.estimators import CLVModel, GammaGamma
@@ -114,7 +140,9 @@ def fit(
                 "of it only, and cannot discount. Say it: --time-unit W",
                 DataWarning,
             )
-        fitted.fit(rfm, method=cast("Method", method), time_unit=time_unit)
+        fitted.fit(
+            rfm, method=cast("Method", method), time_unit=time_unit, seed=seed, strict=strict
+        )
         session.facts["models"] = facts.of_models(fitted)
         done(
             "; ".join(f"{m['title']} {m['convergence']['status']}" for m in facts.of_models(fitted))
@@ -127,23 +155,30 @@ def predict(
     model: Estimator | CLVModel,
     rfm: pd.DataFrame,
     *,
-    horizon: str,
+    ahead: Ahead,
     money: Money,
-    add_new: bool = False,
 ) -> pd.DataFrame:
     """Predict for every customer."""
     from clvpredict.estimators import CLVModel, PurchaseEstimator
 
     spend = isinstance(model, CLVModel)
-    check_prediction(horizon, money, spend=spend)
+    check_prediction(ahead, money, spend=spend)
     if not isinstance(model, CLVModel | PurchaseEstimator):
         raise OptionError(f"{type(model).__name__} alone does not predict purchases.")
-    until = _until(horizon)
+    until = _until(ahead.horizon)
     says = "the remaining lifetime" if until is None else _in_words(until, model)
     with session.step(f"Predicting {len(rfm):,} customers over {says}"):
         options: dict[str, Any] = money.arguments() if spend else {}
-        table = model.predict(rfm, horizon=until, add_new=add_new, **options)
-        session.facts["predictions"] = facts.of_predictions(table, add_new=add_new)
+        table = model.predict(
+            rfm,
+            horizon=until,
+            add_new=ahead.add_new,
+            interval=ahead.interval,
+            draws=ahead.draws,
+            seed=ahead.seed,
+            **options,
+        )
+        session.facts["predictions"] = facts.of_predictions(table, add_new=ahead.add_new)
     return table
 
 

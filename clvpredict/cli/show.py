@@ -11,7 +11,7 @@ from rich.table import Table
 
 from clvpredict.cli.facts import Facts
 from clvpredict.cli.session import Session, printable
-from clvpredict.options import TimeUnit
+from clvpredict.options import POSTERIOR_METHODS, TimeUnit
 
 _TOP_COLUMNS = {
     "customer_id": ("customer", "{}"),
@@ -120,12 +120,24 @@ def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f
 def _fit_line(model: Facts) -> str:
     if not model["customers"]:
         return f"{model['title']}: parameters were given, not fitted"
+    if model["method"] in POSTERIOR_METHODS:
+        return f"{model['title']}: {_sampling(model['sampling'])}, {model['customers']:,} customers"
     loose = model["convergence"]["unidentified"]
     ended = f"does not identify {', '.join(loose)}" if loose else "converged"
     return (
         f"{model['title']}: {ended}, log-likelihood {model['log_likelihood']:,.3f} on "
         f"{model['customers']:,} customers"
     )
+
+
+def _sampling(found: Facts) -> str:
+    """How the draws of a posterior were made."""
+    total = f"{found['chains'] * found['draws']:,} draws of the posterior by {found['sampler']}"
+    if found["k_hat"] is not None:
+        return f"{total} (k-hat {found['k_hat']:.2f})"
+    worst = max(found["r_hat"].values(), default=float("nan"))
+    least = min(found["ess_bulk"].values(), default=float("nan"))
+    return f"{total} (R-hat {worst:.3f} or less, {least:,.0f} effective or more)"
 
 
 def _independence_line(found: Facts) -> str:

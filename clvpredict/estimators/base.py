@@ -20,7 +20,7 @@ from clvpredict.inference.priors import resolve
 from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling, given
 from clvpredict.models.base import Model
 from clvpredict.options import Method, TimeUnit
-from clvpredict.rfm import Compressed, check_unit, provenance_of, summary_metadata
+from clvpredict.rfm import Array, Compressed, check_unit, provenance_of, summary_metadata
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -256,6 +256,64 @@ class Estimator:
 
         data = self._data(rfm)
         return build(self._model, data, resolve(self._model, data, priors))
+
+    def prior_predictive(
+        self,
+        rfm: pd.DataFrame,
+        priors: Mapping[str, Any] | None = None,
+        *,
+        draws: int = 500,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Simulate what the priors imply, before any fit.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            The customers to fit on: their number and ages are used, and what they did is kept
+            beside what the priors say.
+        priors : mapping, optional
+            As in :meth:`fit`; by default the defaults.
+        draws : int
+            Draws from the priors.
+        seed : int
+            Equal seeds give equal draws.
+
+        Returns
+        -------
+        DataFrame
+            A row per draw: the parameters, and what customers would do under them (purchase
+            models: `purchases_mean`, `purchases_p99`, `share_without_repeat`; spend models:
+            `spend_median`, `spend_p01`, `spend_p99`, of customers' means).
+            ``attrs["observed"]`` has the same of the data, for
+            :func:`clvpredict.plots.plot_prior_predictive`.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+        >>> implied = clv.BGNBD().prior_predictive(rfm)
+        >>> observed = implied.attrs["observed"]["purchases_mean"]
+        >>> bool(implied["purchases_mean"].quantile(0.1) < observed)
+        True
+        """
+        data = self._data(rfm)
+        found = resolve(self._model, data, priors)
+        theta = found.draw(draws, seed)
+        implied, observed = self._implied(data, theta, seed)
+        out = pd.DataFrame(theta, columns=list(self._model.parameter_names)).assign(**implied)
+        out.attrs = {
+            "model": self._model.title,
+            "priors": found.describe(),
+            "observed": observed,
+        }
+        return out
+
+    def _implied(
+        self, data: Compressed, theta: Array, seed: int
+    ) -> tuple[dict[str, Array], dict[str, float]]:
+        """What draws say such customers would do, and what these did."""
+        raise NotImplementedError
 
     @property
     def sampling_(self) -> Sampling:

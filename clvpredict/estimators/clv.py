@@ -216,6 +216,7 @@ class CLVModel:
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
         share = margins(margin, rfm, segment)
         out = self._table(rfm, t, terms, interval, intervals, how)
+        self.purchases._notice_certain(rfm, out)
         if segment is not None:
             out[segment] = rfm[segment].to_numpy(copy=True)
         if add_new:

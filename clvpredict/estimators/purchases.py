@@ -37,7 +37,13 @@ from clvpredict.rfm import (
     compress_histories,
     customer_ids,
 )
-from clvpredict.simulate import SimulatedBase, simulate_base
+from clvpredict.simulate import (
+    SimulatedBase,
+    describe_purchases,
+    implied_purchases,
+    sample_rows,
+    simulate_base,
+)
 from clvpredict.value import Discount
 
 if TYPE_CHECKING:
@@ -201,6 +207,7 @@ class PurchaseEstimator(Estimator):
         how = check_drawing(drawing)
         t = self._periods(horizon)
         out = self._table(rfm, t, interval, intervals, how)
+        self._notice_certain(rfm, out)
         if add_new:
             out = append_new(out, self._table(NEW_RFM, t, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
@@ -226,6 +233,13 @@ class PurchaseEstimator(Estimator):
 
     def _forecast(self, rfm: pd.DataFrame, t: float, how: Drawing) -> Forecast:
         return Forecast(self._model, self.result_, self._history(rfm), t, how)
+
+    def _implied(
+        self, data: Compressed, theta: Array, seed: int
+    ) -> tuple[dict[str, Array], dict[str, float]]:
+        customers = sample_rows(data, seed)
+        implied = implied_purchases(self._model, theta, customers.columns["T"], seed)
+        return implied, describe_purchases(customers.columns["x"])
 
     def _history(self, rfm: pd.DataFrame) -> dict[str, Array]:
         _ = self.result_  # not fitted? say that before anything about the data
@@ -351,8 +365,6 @@ class PurchaseEstimator(Estimator):
     def _frame(self, rfm: pd.DataFrame, who: pr.Customers, t: float) -> pd.DataFrame:
         model, theta = self._model, self.result_.theta
         alive = pr.p_alive(model, theta, who)
-        if rfm is not NEW_RFM:
-            self._notice_certain(rfm, alive)
         history = rfm[list(PURCHASE_COLUMNS)].reset_index(drop=True)
         out = pd.DataFrame(history).assign(
             p_alive=alive,
@@ -364,8 +376,9 @@ class PurchaseEstimator(Estimator):
         out.attrs = {}
         return out
 
-    def _notice_certain(self, rfm: pd.DataFrame, alive: Array) -> None:
-        certain = float(np.mean((rfm["frequency"] == 0) & (alive == 1.0)))
+    def _notice_certain(self, rfm: pd.DataFrame, out: pd.DataFrame) -> None:
+        without = rfm["frequency"].to_numpy() == 0
+        certain = float(np.mean(without & (out["p_alive"].to_numpy() == 1.0)))
         if certain > _MANY_CERTAIN:
             notify(
                 f"{self._model.title} gives P(alive) = 1 to every customer without a repeat "

@@ -13,7 +13,15 @@ from clvpredict.inference.checks import check_spend
 from clvpredict.inference.dependence import Dependence, spearman
 from clvpredict.models.base import SpendModel
 from clvpredict.models.registry import SPEND_MODELS
-from clvpredict.rfm import Compressed, SpendHistories, check_rfm, compress_spend, customer_ids
+from clvpredict.rfm import (
+    Array,
+    Compressed,
+    SpendHistories,
+    check_rfm,
+    compress_spend,
+    customer_ids,
+)
+from clvpredict.simulate import describe_spend, implied_spend, sample_rows
 
 # Rank correlation of frequency and spend from which on to warn; CDNOW, the textbook case, has
 # 0.21. It is always in `independence_`.
@@ -76,6 +84,13 @@ class GammaGamma(Estimator):
         return SpendHistories(np.ones(int(used.sum())), x=x[used], m=m[used]), customer_ids(rfm)[
             used
         ]
+
+    def _implied(
+        self, data: Compressed, theta: Array, seed: int
+    ) -> tuple[dict[str, Array], dict[str, float]]:
+        customers = sample_rows(data, seed)
+        implied = implied_spend(self._model, theta, customers.columns["x"], seed)
+        return implied, describe_spend(customers.columns["m"])
 
     def expected_spend(self, rfm: pd.DataFrame) -> pd.Series:
         """E[mean value per purchase | history]; index of ``rfm``.

@@ -8,7 +8,14 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from clvpredict.errors import MethodNotice, OptionError, SamplingWarning, did_you_mean, notify
+from clvpredict.errors import (
+    ConvergenceError,
+    MethodNotice,
+    OptionError,
+    SamplingWarning,
+    did_you_mean,
+    notify,
+)
 from clvpredict.inference.bootstrap import fit_bootstrap
 from clvpredict.inference.diagnose import report, trustworthy
 from clvpredict.inference.laplace import fit_laplace, fit_map
@@ -158,11 +165,15 @@ def _fit_posterior(
         method, reason = _choose(model, data)
         notify(f"{model.title}: method='{method}', {reason}.", MethodNotice)
     if method == "laplace":
-        result = fit_laplace(model, data, priors, start, options.draws, options.seed)
-        if trustworthy(result):
-            return _because(result, reason)
-        k_hat = result.sample.how.k_hat if result.sample else None
-        reason = f"because the posterior is not near normal (k-hat {k_hat:.2f} > 0.7)"
+        try:
+            result = fit_laplace(model, data, priors, start, options.draws, options.seed)
+        except ConvergenceError:
+            reason = "because no mode of the posterior was found"
+        else:
+            if trustworthy(result):
+                return _because(result, reason)
+            k_hat = result.sample.how.k_hat if result.sample else None
+            reason = f"because the posterior is not near normal (k-hat {k_hat:.2f} > 0.7)"
         notify(f"{model.title}: sampled by NUTS instead of Laplace, {reason}.", SamplingWarning)
     from clvpredict.inference.nuts import NutsOptions, fit_nuts
 

@@ -16,7 +16,7 @@ from clvpredict.inference.cores import usable_cores
 from clvpredict.inference.diagnose import check_chains
 from clvpredict.inference.laplace import posterior_result
 from clvpredict.inference.mle import maximise
-from clvpredict.inference.optimise import hessian, inverse_or_none, newton
+from clvpredict.inference.optimise import descend, hessian, inverse_or_none, newton
 from clvpredict.inference.priors import Priors
 from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling
 from clvpredict.models.base import Model
@@ -114,22 +114,28 @@ def fit_nuts(
     threaded = len(data) >= _THREADS_FROM and options.chains > 1
     density = pymc_models.compile_density(model, priors, pymc_model, threaded=threaded)
     mode, convergence = _mode(model, data, priors, start)
-    target = _whiten(
-        _Whitened(
-            density.function,
-            density.arguments(pymc_model),
-            pymc_models.forward(pymc_model, dict(zip(priors.names, mode, strict=True))),
-            np.eye(len(mode)),
-            float(data.weight.sum()),
-        )
+    # In a bounded prior's own space the mode is elsewhere, or at infinity.
+    far = mode is None or not pymc_models.all_logarithms(pymc_model)
+    begin = np.median(priors.draw(101, 0), axis=0) if mode is None or far else mode
+    target = _Whitened(
+        density.function,
+        density.arguments(pymc_model),
+        pymc_models.forward(pymc_model, dict(zip(priors.names, begin, strict=True))),
+        np.eye(len(begin)),
+        float(data.weight.sum()),
     )
+    if far:
+        target.centre = target.centre + descend(target, np.zeros(len(begin)))[0]
+    target = _whiten(target)
     sampler = _sampler(options.sampler)
     try:
         cores = min(options.chains, usable_cores(options.cores)) if threaded else 1
         z, stats, complete = sampler(target, pymc_model, options, cores)
     except (RuntimeError, ValueError) as error:
+        # Less nutpie's list of addresses.
+        said = " ".join(str(error).partition("Stack backtrace")[0].split())
         raise ConvergenceError(
-            f"{model.title}: sampling failed ({error}). Look at the priors "
+            f"{model.title}: sampling failed ({said}). Look at the priors "
             "(model.prior_predictive(rfm)), check the summary for outliers (rfm.describe()), or "
             "use method='laplace'."
         ) from error
@@ -153,13 +159,12 @@ def fit_nuts(
 
 def _mode(
     model: Model, data: Compressed, priors: Priors, start: Array | None
-) -> tuple[Array, Convergence]:
-    """Where to begin: the posterior's mode, or a draw of the prior's where it has none."""
+) -> tuple[Array | None, Convergence]:
+    """Find the posterior's mode in ln(parameters); None where it has none."""
     try:
         optimum = maximise(model, data, start, priors.log_density)
     except ConvergenceError as error:
-        centre = np.median(priors.draw(101, 0), axis=0)
-        return centre, Convergence("converged", str(error), np.nan, np.nan, 0, 0)
+        return None, Convergence("converged", str(error), np.nan, np.nan, 0, 0)
     return np.exp(optimum.log_theta), optimum.convergence
 
 

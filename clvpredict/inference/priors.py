@@ -73,25 +73,11 @@ class Priors:
 
     @cached_property
     def _given_density(self) -> Callable[[Array], tuple[Any, Any]]:
-        """Of the given priors, with the Jacobian of the logarithm; compiled once."""
-        import pymc as pm
-        import pytensor
-        import pytensor.tensor as pt
-
-        with pm.Model():
-            variables = [register(name, prior) for name, prior in self.given.items()]
-        log_theta = pt.dvector("log_theta")
-        total = pt.sum(
-            [
-                pm.logp(variable, pt.exp(log_theta[i])) + log_theta[i]
-                for i, variable in enumerate(variables)
-            ]
-        )
-        gradient = pytensor.grad(total, log_theta)
-        compiled: Callable[[Array], tuple[Any, Any]] = pytensor.function(
-            [log_theta], [total, gradient]
-        )
-        return compiled
+        """Of the given priors; compiled once per process."""
+        key = tuple(PriorKey(prior) for prior in self.given.values())
+        if key not in _DENSITIES:
+            _DENSITIES[key] = _compile_density(self.given)
+        return _DENSITIES[key]
 
     def draw(self, size: int, seed: int) -> Array:
         """Draw parameters from the prior, shape (size, k)."""
@@ -171,6 +157,26 @@ def _default(parameter: Parameter, scale: float) -> LogNormal:
     return LogNormal(float(np.log(parameter.ordinary * scale)), SPREAD)
 
 
+def _compile_density(given: dict[str, Any]) -> Callable[[Array], tuple[Any, Any]]:
+    """Compile the log-density of ln(parameters), with its Jacobian, and the gradient."""
+    import pymc as pm
+    import pytensor
+    import pytensor.tensor as pt
+
+    with pm.Model():
+        variables = [register(name, prior) for name, prior in given.items()]
+    log_theta = pt.dvector("log_theta")
+    total = pt.sum(
+        [
+            pm.logp(variable, pt.exp(log_theta[i])) + log_theta[i]
+            for i, variable in enumerate(variables)
+        ]
+    )
+    gradient = pytensor.grad(total, log_theta)
+    compiled: Callable[[Array], tuple[Any, Any]] = pytensor.function([log_theta], [total, gradient])
+    return compiled
+
+
 def register(name: str, prior: Any) -> Any:
     """Add a given prior to the PyMC model of the context; returns its variable."""
     if hasattr(prior, "create_variable"):
@@ -186,21 +192,61 @@ def say(prior: Any) -> str:
     """A given prior in words, such as ``"HalfNormal(0, 2)"``."""
     if hasattr(prior, "create_variable"):
         return str(prior)
-    op = prior.owner.op
-    values = [
-        f"{float(p.data):.4g}" if getattr(p, "data", None) is not None and p.data.ndim == 0 else "?"
-        for p in op.dist_params(prior.owner)
-    ]
-    return f"{type(op).__name__.removesuffix('RV')}({', '.join(values)})"
+    numbers = [p for p in prior.owner.inputs if getattr(p.type, "ndim", None) == 0]
+    values = [f"{float(p.data):.4g}" if hasattr(p, "data") else "?" for p in numbers]
+    return f"{type(prior.owner.op).__name__.removesuffix('RV')}({', '.join(values)})"
 
 
-def prior_key(prior: Any) -> str | int:
-    """Equal for priors of equal density; distributions of variables are equal to themselves."""
-    if hasattr(prior, "create_variable"):
-        return repr(prior)
-    values = [getattr(p, "data", None) for p in prior.owner.op.dist_params(prior.owner)]
-    numbers = [v.tolist() for v in values if v is not None]
-    return id(prior) if len(numbers) < len(values) else f"{prior.owner.op!r}{numbers}"
+class PriorKey:
+    """A prior as the key of what was compiled for it: equal for equal distributions.
+
+    Compared by the computations themselves. Neither names nor numbers would do: a gamma prior
+    holds its scale as 1 / rate, a truncated one the distribution that it truncates.
+    """
+
+    def __init__(self, prior: Any) -> None:
+        import pymc as pm
+        from pytensor.graph.basic import Constant
+        from pytensor.graph.traversal import graph_inputs
+        from pytensor.tensor.random.type import RandomType
+
+        self.variable = prior
+        if hasattr(prior, "create_variable"):
+            with pm.Model():
+                self.variable = register("prior", prior)
+        self._generators = [
+            v
+            for v in graph_inputs([self.variable])
+            if isinstance(v.type, RandomType) and not isinstance(v, Constant)
+        ]
+
+    def __hash__(self) -> int:
+        return hash(type(self.variable.owner.op))
+
+    def __eq__(self, other: object) -> bool:
+        from pytensor.graph.basic import equal_computations
+
+        if not isinstance(other, PriorKey) or len(self._generators) != len(other._generators):
+            return False
+        same: bool = equal_computations(
+            [self.variable], [other.variable], self._generators, other._generators
+        )
+        return same
+
+
+# What is known of priors that were given before: that they can be used, and their density.
+_USABLE: set[PriorKey] = set()
+_DENSITIES: dict[tuple[PriorKey, ...], Callable[[Array], tuple[Any, Any]]] = {}
+
+
+def _is_random_density(variable: Any) -> bool:
+    """Whether the parameters of a distribution are distributions themselves."""
+    import pymc as pm
+    from pytensor.graph.traversal import graph_inputs
+    from pytensor.tensor.random.type import RandomType
+
+    density = pm.logp(variable, variable.type())
+    return any(isinstance(v.type, RandomType) for v in graph_inputs([density]))
 
 
 def _refusal(name: str, prior: Any) -> str | None:
@@ -213,7 +259,7 @@ def _refusal(name: str, prior: Any) -> str | None:
             variable = register(name, prior)
     except Exception:  # whatever PyMC or PyTensor make of what is no distribution
         return f"the prior of {name} is {prior!r}, not a PyMC distribution; {example}"
-    if len(model.free_RVs) != 1:
+    if len(model.free_RVs) != 1 or (variable.ndim == 0 and _is_random_density(variable)):
         return f"the prior of {name} has parameters with priors of their own; give numbers."
     if variable.ndim:
         return (
@@ -221,10 +267,14 @@ def _refusal(name: str, prior: Any) -> str | None:
         )
     if variable.dtype.startswith(("int", "uint", "bool")):
         return f"the prior of {name}, {say(prior)}, is discrete; {name} is continuous, {example}"
+    key = PriorKey(prior)
+    if key in _USABLE:
+        return None
     below = np.array([pm.logp(variable, at).eval() for at in _NEGATIVE])
     if np.isfinite(below).any() or (pm.draw(variable, 1000, random_seed=0) <= 0).any():
         return (
             f"the prior of {name}, {say(prior)}, allows numbers <= 0; {name} is positive. Use a "
             f"distribution on positive numbers, {example}"
         )
+    _USABLE.add(key)
     return None

@@ -17,7 +17,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_and_cache_key
 
-from clvpredict.inference.priors import Priors, prior_key
+from clvpredict.inference.priors import PriorKey, Priors
 from clvpredict.models.base import Model
 from clvpredict.rfm import Array, Compressed
 
@@ -134,7 +134,7 @@ def compile_density(
     threaded : bool
         Whether to run outside the interpreter lock: of use where a call takes long.
     """
-    keys = [prior_key(priors.given[n]) if n in priors.given else "own" for n in priors.names]
+    keys = [PriorKey(priors.given[n]) if n in priors.given else "own" for n in priors.names]
     key = (model.name, threaded, *keys)
     if key not in _COMPILED:
         _COMPILED[key] = _compile(pymc_model, threaded)
@@ -155,13 +155,24 @@ def _compile(pymc_model: pm.Model, threaded: bool) -> Density:
     return Density(density, shared)
 
 
+def all_logarithms(pymc_model: pm.Model) -> bool:
+    """Whether the unconstrained space is that of ln(parameters)."""
+    return all(map(_is_logarithm, pymc_model.rvs_to_transforms.values()))
+
+
+def _is_logarithm(transform: object) -> bool:
+    return type(transform).__name__ == "LogTransform"
+
+
 def forward(pymc_model: pm.Model, theta: Mapping[str, float]) -> Array:
     """Map parameters to the unconstrained space, shape (k,)."""
     out = []
     for variable in pymc_model.free_RVs:
         transform = pymc_model.rvs_to_transforms[variable]
         value = theta[variable.name]
-        if transform is not None:
+        if _is_logarithm(transform):
+            value = np.log(value)
+        elif transform is not None:
             value = transform.forward(pt.constant(value), *variable.owner.inputs).eval()
         out.append(float(value))
     return np.array(out)
@@ -173,7 +184,7 @@ def backward(pymc_model: pm.Model, points: Array) -> Array:
     for i, variable in enumerate(pymc_model.free_RVs):
         transform = pymc_model.rvs_to_transforms[variable]
         column = points[..., i]
-        if type(transform).__name__ == "LogTransform":
+        if _is_logarithm(transform):
             column = np.exp(column)
         elif transform is not None:
             column = transform.backward(pt.constant(column), *variable.owner.inputs).eval()

@@ -11,11 +11,10 @@ import pandas as pd
 from scipy import special as sc
 
 from clvpredict.errors import InfiniteValueError, OptionError
+from clvpredict.options import POSTERIOR_METHODS
 from clvpredict.rfm import Array
 
 Status = Literal["converged", "unidentified"]
-#: Methods whose result is a posterior and not a point.
-POSTERIOR_METHODS = ("laplace", "nuts")
 
 
 @dataclass(frozen=True)

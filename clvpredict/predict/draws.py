@@ -104,7 +104,9 @@ class DrawnPurchases:
         alive = self.model.p_alive(theta, h)
         out = {"p_alive": np.broadcast_to(alive, (len(h), len(self.theta)))}
         for name, values in self._values.items():
-            out[name] = alive * self._nodes.at_rows(values, rows)
+            value = self._nodes.at_rows(values, rows)
+            value *= alive
+            out[name] = value
         return out
 
     def realised(self, rows: slice, p_alive: Array, rng: np.random.Generator) -> Realised:

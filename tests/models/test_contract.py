@@ -225,6 +225,64 @@ def test_simulated_times_follow_the_formulas(model: PurchaseModel) -> None:
     assert (np.diff(time)[np.diff(customer) == 0] >= 0).all()
 
 
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_simulated_counts_follow_the_formulas(
+    model: PurchaseModel, point: tuple[float, ...]
+) -> None:
+    """Counts without event loops: their distribution, and when the purchases happen."""
+    theta, n, t, delta = as_theta(point), 200_000, 39.0, 0.02
+    one = model.given_alive(theta, np.array([2.0]), np.array([20.0]))
+    alive = tuple(np.broadcast_to(v, (n,)) for v in one)
+    rng = np.random.default_rng(11)
+    count, span, ended = model.process_counts(alive, t, rng)
+    assert (span[count > 0] > 0).all()
+    assert (span <= t).all()
+    assert (count[ended] > 0).all()
+    error = count.std() / np.sqrt(n)
+    assert count.mean() == pytest.approx(model.process_mean(one, np.asarray(t))[0], abs=4 * error)
+    for k in (0, 1, 2, 5):
+        p = np.exp(model.process_log_pmf(one, np.asarray(t), np.asarray(float(k))))[0]
+        assert (count == k).mean() == pytest.approx(p, abs=4 * np.sqrt(p / n))
+    owner = np.repeat(np.arange(n), count)
+    when = rng.random(len(owner)) * span[owner]
+    last = np.cumsum(count) - 1
+    when[last[ended]] = span[ended]
+    worth = np.bincount(owner, np.exp(-delta * when), minlength=n)
+    discounted = model.process_discounted(one, np.asarray(t), delta)[0]
+    assert worth.mean() == pytest.approx(discounted, abs=4 * worth.std() / np.sqrt(n))
+
+
+@pytest.mark.parametrize("model", PURCHASE_MODELS.values(), ids=name)
+def test_simulated_counts_for_ever(model: PurchaseModel) -> None:
+    theta, n = as_theta((0.6, 4.0, 4.0, 3.0)), 200_000
+    one = model.given_alive(theta, np.array([1.0]), np.array([9.0]))
+    alive = tuple(np.broadcast_to(v, (n,)) for v in one)
+    count, span, ended = model.process_counts(alive, np.inf, np.random.default_rng(5))
+    limit = model.process_limit(one)[0]
+    assert count.mean() == pytest.approx(limit, abs=4 * count.std() / np.sqrt(n))
+    assert ended.all()
+    early = model.process_mean(one, np.asarray(30.0))[0]
+    inside = np.where(span <= 30, count, (count - 1) * np.minimum(1.0, 30.0 / span))
+    assert inside.mean() == pytest.approx(early, abs=4 * inside.std() / np.sqrt(n))
+
+
+def test_simulated_spend_of_a_customer_has_the_customers_mean() -> None:
+    n = 200_000
+    for model in SPEND_MODELS.values():
+        theta = as_theta(POINTS[model.name][0])
+        data = SpendHistories(np.ones(n), x=np.full(n, 3.0), m=np.full(n, 60.0))
+        rng = np.random.default_rng(2)
+        mean = model.expected_spend(theta, data)[0]
+        total = model.draw_total(theta, data, np.full(n, 4.0), rng)
+        assert total.mean() == pytest.approx(4 * mean, abs=4 * total.std() / np.sqrt(n))
+        value, _ = model.draw_spend(theta, data, np.repeat(np.arange(n), 4), rng)
+        summed = np.bincount(np.repeat(np.arange(n), 4), value)
+        # One distribution, drawn in two ways.
+        spread = total.var() * np.sqrt(2.0 / n) * 4
+        assert summed.mean() == pytest.approx(4 * mean, abs=4 * summed.std() / np.sqrt(n))
+        assert summed.var() == pytest.approx(total.var(), abs=4 * spread)
+
+
 def test_expected_spend_shrinks_from_the_population_to_the_customer() -> None:
     model = SPEND_MODELS["gamma-gamma"]
     p, q, v = as_theta((6.25, 3.74, 15.44))
