@@ -58,7 +58,7 @@ def check_chains(
     bad = {n: v for n, v in r_hat.items() if not v <= MAX_R_HAT}
     if bad:
         problems.append(
-            f"chains disagree: R-hat {_list(bad, '.3f')} (should be <= {MAX_R_HAT}); sample "
+            f"chains disagree: R-hat {_list(bad, '.4f')} (should be <= {MAX_R_HAT}); sample "
             "longer, e.g. tune=2000, draws=2000, or give tighter priors"
         )
     needed = MIN_ESS_PER_CHAIN * how.chains

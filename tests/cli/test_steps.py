@@ -1,6 +1,7 @@
 """summarize, fit, predict and info: the main job in steps, through files."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -157,3 +158,39 @@ def test_an_edited_summary_loses_its_unit_aloud(clvpredict, rfm_file, tmp_path):
     found = clvpredict("fit", "rfm.csv", "--out", "m", "--json")
     assert found.code == 0
     assert "another version" in json.dumps(found.json["warnings"])
+
+
+def test_intervals_are_those_of_the_api(clvpredict, rfm_file):
+    options = ["--method", "laplace", "--seed", "3", "--model", "mbg/nbd"]
+    assert clvpredict("fit", rfm_file, *options, "--out", "m").code == 0
+    ask = ["--horizon", "39W", "--interval", "0.8", "--draws", "100", "--seed", "5"]
+    found = clvpredict("predict", "m", rfm_file, *ask, "--out", "p.parquet")
+    assert found.code == 0
+    rfm = read_table(rfm_file)
+    model = clv.CLVModel(clv.MBGNBD()).fit(rfm, method="laplace", seed=3)
+    expected = model.predict(rfm, horizon="39W", interval=0.8, draws=100, seed=5)
+    pd.testing.assert_frame_equal(pd.DataFrame(read_table("p.parquet")), expected)
+
+
+def test_a_posterior_says_how_it_was_made(clvpredict, rfm_file):
+    assert clvpredict("fit", rfm_file, "--method", "laplace", "--out", "m").code == 0
+    said = clvpredict("info", "m")
+    assert "1,000 draws of the posterior by importance resampling (k-hat" in said.out
+    model = clvpredict("info", "m", "--json").json["models"][0]
+    assert model["method"] == "laplace"
+    assert model["aic"] is None
+    assert model["sampling"]["k_hat"] < 0.7
+    assert model["sampling"]["priors"]["r"].startswith("LogNormal(")
+
+
+def test_draws_that_cannot_be_trusted(clvpredict, rfm_file, monkeypatch):
+    """Exit code 4 with --strict-fit, for scheduled jobs; else a notice."""
+    monkeypatch.setattr("clvpredict.inference.diagnose.MAX_R_HAT", 0.5)
+    fit = ["fit", rfm_file, "--method", "nuts", "--no-amount", "--out", "m"]
+    found = clvpredict(*fit, "--strict-fit")
+    assert found.code == 4
+    assert "chains disagree" in found.err
+    assert not Path("m").exists()
+    found = clvpredict(*fit)
+    assert found.code == 0
+    assert "chains disagree" in found.out + found.err
