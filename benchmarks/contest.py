@@ -59,13 +59,18 @@ class Contestant:
     command : sequence of str
         The process.
     reports : bool
-        True if it prints JSON as :mod:`benchmarks.measure` does; False if the whole process
-        is what counts.
+        Whether it prints JSON as :mod:`benchmarks.measure` does.
+    whole : bool
+        Whether the whole process is what counts, as it is where nothing is reported.
+    empty_caches : bool
+        Whether it finds nothing that was compiled before.
     """
 
     name: str
     command: Sequence[str]
     reports: bool = True
+    whole: bool = False
+    empty_caches: bool = False
 
     def run(self) -> Run:
         """Run the process once.
@@ -75,9 +80,14 @@ class Contestant:
         RuntimeError
             With what it wrote, if it fails.
         """
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with (
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+            tempfile.TemporaryDirectory() as nothing,
+        ):
+            env = os.environ | (_caches_in(nothing) if self.empty_caches else {})
             start = time.perf_counter()
-            child = subprocess.Popen(self.command, stdout=out, stderr=err)
+            child = subprocess.Popen(self.command, stdout=out, stderr=err, env=env)
             _, status, usage = os.wait4(child.pid, 0)
             process = time.perf_counter() - start
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -85,10 +95,11 @@ class Contestant:
             err.seek(0)
             if child.returncode:
                 raise RuntimeError(f"{self.name}: {' '.join(self.command)} failed:\n{err.read()}")
-            if not self.reports:
-                cpu = usage.ru_utime + usage.ru_stime
-                return Run({"process": process}, cpu, usage.ru_maxrss / 1024, process, {})
-            told = json.loads(out.read())
+            told = json.loads(out.read()) if self.reports else {"facts": {}}
+        if self.whole or not self.reports:
+            cpu = usage.ru_utime + usage.ru_stime
+            peak = usage.ru_maxrss / 1024
+            return Run({"process": process}, cpu, peak, process, told["facts"])
         cpu = sum(told["cpu"].values())
         return Run(told["wall"], cpu, told["peak_mib"], process, told["facts"])
 
@@ -141,6 +152,14 @@ class Contest:
     def facts(self, name: str) -> dict[str, Any]:
         """What a contestant found in its last run."""
         return self.runs[name][-1].facts
+
+
+def _caches_in(folder: str) -> dict[str, str]:
+    """Where numba and PyTensor keep what they compiled."""
+    return {
+        "NUMBA_CACHE_DIR": f"{folder}/numba",
+        "PYTENSOR_FLAGS": f"base_compiledir={folder}/pytensor",
+    }
 
 
 def module(python: str, name: str, *arguments: str | Path) -> tuple[str, ...]:

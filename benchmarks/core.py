@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.contest import PYTHON, Contest, Contestant, Run, ask, module
-from benchmarks.report import Account, Target, publish
-from benchmarks.scenario import SIZES, Size
+from benchmarks.contest import PYTHON, Contest, Contestant, Run
+from benchmarks.report import Account, Page, Target
+from benchmarks.ring import LIFETIMES, OURS, PYMC, Ring, hold, peak, size_asked, wall
 
-HERE = Path(__file__).parent
-OURS = "clvpredict"
-LIFETIMES = "lifetimes"
 GROUPED = "lifetimes, rows grouped by hand"
-PYMC = "pymc-marketing"
 AS_LIFETIMES = "clvpredict, discounting as lifetimes"
-
-
-@dataclass(frozen=True)
-class Ring:
-    """Where contests take place.
-
-    Parameters
-    ----------
-    size : Size
-        Of the inputs.
-    peers_python : str
-        Python of the peers' environment.
-    """
-
-    size: Size
-    peers_python: str
-
-    @property
-    def data(self) -> Path:
-        return HERE / "data" / self.size.name
-
-    @property
-    def out(self) -> Path:
-        return HERE / "out"
-
-    def ours(self, task: str, name: str = OURS) -> Contestant:
-        """Ourselves at a task."""
-        return Contestant(name, module(PYTHON, "ours", task, self.data, self.result(name)))
-
-    def peer(self, task: str, name: str = LIFETIMES) -> Contestant:
-        """Another package at a task."""
-        command = module(self.peers_python, "peers", task, self.data, self.result(name))
-        return Contestant(name, command)
-
-    def result(self, name: str) -> Path:
-        """Where a contestant leaves its table."""
-        return self.out / f"{name.replace(', ', '-').replace(' ', '-')}.parquet"
-
-    def differences(self, ours: str, peer: str) -> dict[str, float]:
-        """Largest relative differences of two contestants' tables, by column."""
-        answer: dict[str, float] = ask(
-            *module(PYTHON, "agree", self.result(ours), self.result(peer))
-        )
-        return answer
-
-
-def _wall(run: Run) -> float:
-    return run.wall
-
-
-def _peak(run: Run) -> float:
-    return run.peak_mib
 
 
 def _task_alone(run: Run) -> float:
@@ -89,15 +30,15 @@ def play_rfm(ring: Ring, account: Account) -> None:
     )
     account.play(contest)
     for peer in (LIFETIMES, PYMC):
-        ratio = contest.ratios(peer, _wall)[0]
-        alone = contest.middle(peer, _task_alone) / contest.middle(OURS, _wall)
+        ratio = contest.ratios(peer, wall)[0]
+        alone = contest.middle(peer, _task_alone) / contest.middle(OURS, wall)
         account.note(
             f"RFM: {peer} read the file in "
             f"{contest.middle(peer, lambda run: run.stages['read']):.1f} s, which counts, as ours "
             f"reads it too; against its summary alone the ratio is {alone:.1f}."
         )
         account.target(Target(f"RFM summary: times faster than {peer}", ratio, at_least=5))
-        share = 1 / contest.ratios(peer, _peak)[0]
+        share = 1 / contest.ratios(peer, peak)[0]
         account.target(
             Target(f"RFM summary: peak memory as a share of that of {peer}", share, at_most=1)
         )
@@ -121,7 +62,7 @@ def play_fit(ring: Ring, account: Account) -> None:
     )
     for contest, what, limit in ((large, "BG/NBD fit", 20), (small, "BG/NBD fit to CDNOW", 1)):
         account.play(contest)
-        ratio = contest.ratios(LIFETIMES, _wall)[0]
+        ratio = contest.ratios(LIFETIMES, wall)[0]
         account.target(Target(f"{what}: times faster than lifetimes", ratio, limit))
         ours, theirs = (contest.facts(name) for name in (OURS, LIFETIMES))
         a, b = ours["log_likelihood"], theirs["log_likelihood"]
@@ -148,7 +89,7 @@ def play_value(ring: Ring, account: Account) -> None:
     )
     account.play(contest)
     for ours in (OURS, AS_LIFETIMES):
-        ratio = contest.ratios(LIFETIMES, _wall, ours)[0]
+        ratio = contest.ratios(LIFETIMES, wall, ours)[0]
         account.target(Target(f"CLV, {ours}: times faster than lifetimes", ratio, at_least=8))
     off = ring.differences(AS_LIFETIMES, LIFETIMES)
     account.agree("CLV, discounting as lifetimes: every customer", max(off.values()), 1e-8)
@@ -188,23 +129,57 @@ def play_start(ring: Ring, account: Account) -> None:
     )
     for contest, what, limit in ((imports, "import clvpredict", 0.3), (job, "clvpredict run", 3.0)):
         account.play(contest)
-        account.target(Target(f"{what}: seconds", contest.middle(OURS, _wall), at_most=limit))
+        account.target(Target(f"{what}: seconds", contest.middle(OURS, wall), at_most=limit))
+
+
+PAGE = Page(
+    "bench-core",
+    """# Benchmarks
+
+Written by `make bench-core` on {date}; do not edit. Machine: {machine}. Load average while it ran:
+{loads}; above {cores}, other work had part of the machine, which costs two threads more than one.
+
+- Ours: {ours}.
+- Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}.
+  pandas 2, because lifetimes, archived, partly breaks on pandas 3.
+
+## Targets
+
+{targets}
+
+## Measurements
+
+Medians, with the range over rounds. Contestants take turns, each in a process of its own; ratios
+of a round compare neighbours in time, so noise of the machine hits both. Seconds are of the task
+alone, on inputs that were made before: imports are left out and, except in the RFM task, so is
+reading the input. Peak memory is that of the whole process. CPU seconds add up over threads: ours
+may use two, lifetimes uses one.
+
+{runs}
+
+## Do the results agree?
+
+{agreements}
+
+## Notes
+
+{notes}
+
+## Run them yourself
+
+`make bench-core` (a quarter of an hour; the first time it also makes `.venv-peers`), or
+`bash benchmarks/run.sh core --small` for a tenth of the data. Inputs are simulated with fixed seeds
+into `benchmarks/data/`; what is measured is in `benchmarks/ours.py` and `benchmarks/peers.py`.
+""",
+)
 
 
 def main() -> int:
     """Run every contest; returns the number of results that do not agree."""
-    small = "--small" in sys.argv
-    ring = Ring(SIZES["small" if small else "full"], sys.argv[1])
-    ring.out.mkdir(parents=True, exist_ok=True)
-    os.environ["PYTHONPATH"] = str(HERE.parent)
-    account = Account()
-    account.say(f"Making the inputs ({ring.size.name}) where they are not there yet ...")
-    Contestant("inputs", module(PYTHON, "inputs", ring.size.name, ring.data), reports=False).run()
-    for play in (play_start, play_rfm, play_fit, play_value):
-        play(ring, account)
-    about = [contestant.run().facts for contestant in (ring.ours("about"), ring.peer("about"))]
-    file = ring.out / "benchmarks-small.md" if small else HERE.parent / "docs/benchmarks.md"
-    return publish(account, about[0], about[1], file)
+    ring = Ring(size_asked(), sys.argv[1])
+    inputs = [f"{name}.parquet" for name in ("transactions", "base", "cdnow")]
+    plays = (play_start, play_rfm, play_fit, play_value)
+    return hold(ring, inputs, plays, PAGE)
 
 
 if __name__ == "__main__":

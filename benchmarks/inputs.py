@@ -1,15 +1,16 @@
-"""The inputs, made once with fixed seeds: `python -m benchmarks.inputs SIZE FOLDER`."""
+"""The inputs, made once with fixed seeds: `python -m benchmarks.inputs SIZE FOLDER NAME...`."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import clvpredict as clv
-from benchmarks.scenario import CDNOW_END, DAYS, END, PURCHASES, SIZES, SPEND, Size
+from benchmarks.scenario import BASE, CDNOW_END, DAYS, END, PURCHASES, SIZES, SPEND, Size
 
 
 def transaction_log(size: Size) -> pd.DataFrame:
@@ -36,34 +37,41 @@ def transaction_log(size: Size) -> pd.DataFrame:
     )
 
 
-def simulated_base(size: Size) -> pd.DataFrame:
+def simulated_base(customers: int) -> pd.DataFrame:
     """Summarise a simulated base by whole days; customers joined over the two years."""
     model = clv.CLVModel(
         clv.BGNBD.from_params(**PURCHASES, time_unit="D"), clv.GammaGamma.from_params(**SPEND)
     )
-    age = np.random.default_rng(2).integers(0, DAYS, size.base_customers)
-    base = model.simulate(size.base_customers, age, seed=3, observation_end=END)
+    age = np.random.default_rng(2).integers(0, DAYS, customers)
+    base = model.simulate(customers, age, seed=3, observation_end=END)
     return clv.rfm_summary(base.transactions, observation_end=END, time_unit="D")
 
 
-def main(size: Size, folder: Path) -> None:
-    """Write what is not there yet."""
+def part_of_base(customers: int, largest: int, folder: Path) -> pd.DataFrame:
+    """The first customers of the largest base, which joined in no order."""
+    if customers == largest:
+        return simulated_base(customers)
+    return pd.read_parquet(folder / BASE.format(largest)).head(customers)
+
+
+def main(size: Size, folder: Path, names: list[str]) -> None:
+    """Write what is not there yet of the files named."""
     folder.mkdir(parents=True, exist_ok=True)
     makers = {
-        "transactions": lambda: transaction_log(size),
-        "base": lambda: simulated_base(size),
-        "cdnow": lambda: clv.rfm_summary(
+        "transactions.parquet": lambda: transaction_log(size),
+        "base.parquet": lambda: simulated_base(size.base_customers),
+        "cdnow.parquet": lambda: clv.rfm_summary(
             clv.load_cdnow(), observation_end=CDNOW_END, time_unit="W"
         ),
-    }
-    for name, make in makers.items():
-        file = folder / f"{name}.parquet"
+    } | {BASE.format(n): partial(part_of_base, n, size.bases[0], folder) for n in size.bases}
+    for name in names:
+        file = folder / name
         if not file.exists():
-            partial = file.with_suffix(".partial")
-            make().to_parquet(partial, index=False)
-            partial.rename(file)
+            partly = file.with_suffix(".partial")
+            makers[name]().to_parquet(partly, index=False)
+            partly.rename(file)
     clv.load_cdnow().to_csv(folder / "cdnow.csv", index=False)
 
 
 if __name__ == "__main__":
-    main(SIZES[sys.argv[1]], Path(sys.argv[2]))
+    main(SIZES[sys.argv[1]], Path(sys.argv[2]), sys.argv[3:])

@@ -34,8 +34,8 @@ class Stopwatch:
         yield
         self.wall[stage] = time.perf_counter() - start
         self.cpu[stage] = time.process_time() - start_cpu
-        # Linux counts in KiB. Checks of the results, later, do not count.
-        self.peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # Checks of the results, later, do not count.
+        self.peak_mib = peak_mib()
 
     def repeat(self, stage: str, call: Callable[[], object], times: int) -> None:
         """Time many calls after a warm-up; their medians count."""
@@ -48,7 +48,12 @@ class Stopwatch:
         self.wall[stage], self.cpu[stage] = map(median, zip(*taken, strict=True))
 
 
-Task = Callable[[Stopwatch, Path, Path], Facts]
+Task = Callable[..., Facts]
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process so far; Linux counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -57,8 +62,13 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def run(tasks: Mapping[str, Task]) -> None:
-    """Run the task that the command line names: TASK DATA_FOLDER OUT_FILE."""
-    name, data, out = sys.argv[1:]
+    """Run the task that the command line names: TASK DATA OUT [OPTION=VALUE ...].
+
+    A task is called with a stopwatch, where its input lies, where its result goes, and options.
+    """
+    name, data, out, *rest = sys.argv[1:]
+    pairs = (option.split("=", 1) for option in rest)
+    options = {key: int(value) if value.isdigit() else value for key, value in pairs}
     watch = Stopwatch()
-    facts = tasks[name](watch, Path(data), Path(out))
+    facts = tasks[name](watch, Path(data), Path(out), **options)
     print(json.dumps({**vars(watch), "facts": facts}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ class Account:
     targets: list[Target] = field(default_factory=list)
     agreements: Rows = field(default_factory=list)
     disagreements: int = 0
+    tables: dict[tuple[str, ...], Rows] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     loads: list[float] = field(default_factory=list)
 
@@ -78,6 +80,10 @@ class Account:
         """Add a remark."""
         self.notes.append(text)
 
+    def row(self, header: tuple[str, ...], row: list[str]) -> None:
+        """Add a row to the table of what else was found that has this header."""
+        self.tables.setdefault(header, []).append(row)
+
     def agree(self, what: str, difference: float, tolerance: float) -> None:
         """Add a comparison of results."""
         fine = difference <= tolerance
@@ -97,16 +103,47 @@ _RUNS = [
     "Times our seconds (by round)",
     "Times our CPU seconds",
 ]
-_AGREEMENTS = ["Result", "Largest relative difference", "Tolerance", "Agree"]
+# A benchmark's part of the page begins with this line.
+_BEGIN = "<!-- make {} -->"
+# The part with the title of the page.
+_MAIN = "bench-core"
 
 
-def publish(account: Account, ours: dict[str, str], peers: dict[str, str], file: Path) -> int:
+@dataclass(frozen=True)
+class Page:
+    """A benchmark's part of the page.
+
+    Parameters
+    ----------
+    bench : str
+        The verb of make that writes it.
+    text : str
+        Around the tables, which it names in braces.
+    difference : str
+        What differences of results are.
+    """
+
+    bench: str
+    text: str
+    difference: str = "Largest relative difference"
+
+
+def publish(
+    account: Account, ours: dict[str, str], peers: dict[str, str], page: Page, file: Path
+) -> int:
     """Show the tables and write them; returns how many results disagree."""
     runs = [row for contest in account.contests for row in _run_rows(contest)]
     targets = [target.row() for target in account.targets]
-    for header, rows in ((_RUNS, runs), (_AGREEMENTS, account.agreements), (_TARGETS, targets)):
+    agreements = ["Result", page.difference, "Tolerance", "Agree"]
+    shown: list[tuple[Sequence[str], Rows]] = [
+        (_RUNS, runs),
+        *account.tables.items(),
+        (agreements, account.agreements),
+        (_TARGETS, targets),
+    ]
+    for header, rows in shown:
         account.console.print(_rich(header, rows))
-    text = _PAGE.format(
+    text = page.text.format(
         date=datetime.date.today().isoformat(),
         machine=_machine(),
         cores=os.cpu_count(),
@@ -115,12 +152,26 @@ def publish(account: Account, ours: dict[str, str], peers: dict[str, str], file:
         peers=_listed(peers),
         targets=_markdown(_TARGETS, targets),
         runs=_markdown(_RUNS, runs),
-        agreements=_markdown(_AGREEMENTS, account.agreements),
+        tables="\n\n".join(_markdown(header, rows) for header, rows in account.tables.items()),
+        agreements=_markdown(agreements, account.agreements),
         notes="\n".join(f"- {note}" for note in account.notes),
     )
-    file.write_text(text, encoding="utf-8")
+    _write_part(file, page.bench, text)
     account.say(f"Written to {os.path.relpath(file)}.")
     return account.disagreements
+
+
+def _write_part(file: Path, bench: str, text: str) -> None:
+    """Put a part into the file, in the place of the same benchmark's part of before."""
+    old = file.read_text(encoding="utf-8") if file.exists() else ""
+    pieces = re.split(f"^{_BEGIN.format('(bench-.*)')}\n", old, flags=re.MULTILINE)
+    parts = dict(zip(pieces[1::2], (piece.strip() for piece in pieces[2::2]), strict=True))
+    # What stands before the first mark was written before there were parts.
+    before = {_MAIN: pieces[0].strip()} if pieces[0].strip() else {}
+    parts = before | parts | {bench: text.strip()}
+    names = sorted(parts, key=lambda name: (name != _MAIN, name))
+    marked = (f"{_BEGIN.format(name)}\n{parts[name]}\n" for name in names)
+    file.write_text("\n".join(marked), encoding="utf-8")
 
 
 def _run_rows(contest: Contest) -> Rows:
@@ -169,42 +220,3 @@ def _rich(header: Sequence[str], rows: Rows) -> Table:
 def _markdown(header: Sequence[str], rows: Rows) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-_PAGE = """# Benchmarks
-
-Written by `make bench-core` on {date}; do not edit. Machine: {machine}. Load average while it ran:
-{loads}; above {cores}, other work had part of the machine, which costs two threads more than one.
-
-- Ours: {ours}.
-- Peers, in an environment of their own (`benchmarks/peers.txt`): {peers}.
-  pandas 2, because lifetimes, archived, partly breaks on pandas 3.
-
-## Targets
-
-{targets}
-
-## Measurements
-
-Medians, with the range over rounds. Contestants take turns, each in a process of its own; ratios
-of a round compare neighbours in time, so noise of the machine hits both. Seconds are of the task
-alone, on inputs that were made before: imports are left out and, except in the RFM task, so is
-reading the input. Peak memory is that of the whole process. CPU seconds add up over threads: ours
-may use two, lifetimes uses one.
-
-{runs}
-
-## Do the results agree?
-
-{agreements}
-
-## Notes
-
-{notes}
-
-## Run them yourself
-
-`make bench-core` (a quarter of an hour; the first time it also makes `.venv-peers`), or
-`bash benchmarks/run_core.sh --small` for a tenth of the data. Inputs are simulated with fixed seeds
-into `benchmarks/data/`; what is measured is in `benchmarks/ours.py` and `benchmarks/peers.py`.
-"""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job beside its peers, which live in an environment of their own.
+# A benchmark beside its peers, which live in an environment of their own: run.sh core|bayes.
 # PYTHON is the Python of the project's environment; --small makes it a matter of minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,4 +14,6 @@ if ! cmp -s benchmarks/peers.txt "$peers/.installed"; then
     "$peers/bin/python" -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
     cp benchmarks/peers.txt "$peers/.installed"
 fi
-exec "$PYTHON" -m benchmarks.core "$peers/bin/python" "$@"
+bench=$1
+shift
+exec "$PYTHON" -m "benchmarks.$bench" "$peers/bin/python" "$@"
