@@ -7,6 +7,7 @@ is loaded only for priors that are given.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,7 @@ class Priors:
             with pm.Model():
                 for name, prior in self.given.items():
                     variable = register(name, prior)
-                    columns[name] = pm.draw(variable, size, random_seed=rng)
+                    columns[name] = _draw(variable, size, rng)
         return np.stack([columns[n] for n in self.names], axis=1)
 
     def variables(self, own: Mapping[str, tuple[Any, Any]]) -> list[Any]:
@@ -188,6 +189,15 @@ def register(name: str, prior: Any) -> Any:
     return pm.modelcontext(None).register_rv(clone_replace([prior])[0], name)
 
 
+def _draw(variable: Any, size: int, seed: int | np.random.Generator) -> Array:
+    import pymc as pm
+
+    with warnings.catch_warnings():
+        # PyTensor says so of distributions whose sampling it cannot compile; they take longer.
+        warnings.filterwarnings("ignore", "Numba will use object mode", UserWarning)
+        return np.asarray(pm.draw(variable, size, random_seed=seed))
+
+
 def say(prior: Any) -> str:
     """A given prior in words, such as ``"HalfNormal(0, 2)"``."""
     if hasattr(prior, "create_variable"):
@@ -270,8 +280,8 @@ def _refusal(name: str, prior: Any) -> str | None:
     key = PriorKey(prior)
     if key in _USABLE:
         return None
-    below = np.array([pm.logp(variable, at).eval() for at in _NEGATIVE])
-    if np.isfinite(below).any() or (pm.draw(variable, 1000, random_seed=0) <= 0).any():
+    below = pm.logp(variable, np.array(_NEGATIVE)).eval()
+    if np.isfinite(below).any() or (_draw(variable, 1000, 0) <= 0).any():
         return (
             f"the prior of {name}, {say(prior)}, allows numbers <= 0; {name} is positive. Use a "
             f"distribution on positive numbers, {example}"
