@@ -259,7 +259,7 @@ def play_predict(ring: Ring, account: Account) -> None:
         Target(
             "Intervals: growth of peak memory, times the growth of the tables in and out",
             more / more_tables,
-            at_most=2,
+            at_most=1,
         )
     )
     title = f"Means of CLV over 12 months of {{:,}} customers, {INTERVAL_DRAWS} draws"
@@ -331,11 +331,11 @@ ran: {loads}.
 - Both are given the priors that are our defaults: ln(parameter) is normal with spread 1.5 around
   an ordinary value ({priors}).
 
-### Targets
+### Targets of inference
 
 {targets}
 
-### Measurements
+### Measurements of inference
 
 Medians, with the range over rounds; a fresh process each time. By NUTS and Laplace, the seconds
 are of the whole process, imports, compilation and reading included, from a Parquet file of
@@ -362,7 +362,7 @@ over the parameters.
 
 {notes}
 
-### Run them yourself
+### Run these yourself
 
 `make bench-bayes`, most of it spent on the peer's NUTS (`ARGS=--quick` scales that from fewer
 draws), or `ARGS=--small`, five minutes in all. What is measured is in
