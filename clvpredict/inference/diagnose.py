@@ -42,7 +42,8 @@ def check_chains(
     problems = []
     if not complete:
         problems.append(
-            f"sampling was interrupted: {how.draws} draws of each chain are kept; fit again for all"
+            f"sampling was interrupted: {how.chains} x {how.draws:,} draws are kept; fit again "
+            "for all"
         )
     by_name = {n: draws[:, :, i] for i, n in enumerate(names)}
     r_hat: dict[str, float] = {}
@@ -71,7 +72,7 @@ def check_chains(
     if divergences:
         problems.append(
             f"{divergences} of {draws.shape[0] * draws.shape[1]} transitions diverged; raise "
-            "target_accept, e.g. 0.95, or give tighter priors"
+            "target_accept, e.g. 0.97, or give tighter priors"
         )
     bfmi = _bfmi(stats["energy"]) if "energy" in stats and draws.shape[1] > 1 else None
     if bfmi and min(bfmi) < MIN_BFMI:

@@ -66,7 +66,7 @@ class NutsOptions:
     seed: int = 0
     progress: bool = False
     sampler: str = "nutpie"
-    target_accept: float = 0.8
+    target_accept: float = 0.9
     keep_partial: bool = False
 
 
@@ -238,28 +238,34 @@ def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: 
         running.cancel()
         raise
     z = trace["posterior"]["z"].to_numpy()
-    done = _finished(z)
+    chains, done = _finished(z)
     if not complete and done == 0:
         raise KeyboardInterrupt
     return (
-        target.points(z[:, :done]),
-        _stats(trace["sample_stats"], done),
+        target.points(z[chains, :done]),
+        _stats(trace["sample_stats"], chains, done),
         complete,
     )
 
 
-def _finished(z: Array) -> int:
-    """Draws that every chain has; interrupted ones are padded with nan."""
-    return int(np.isfinite(z).all(axis=2).sum(axis=1).min())
+def _finished(z: Array) -> tuple[npt.NDArray[np.intp], int]:
+    """Chains and draws to keep, so that they are most; interrupted chains are padded with nan.
+
+    Of chains one after another, the last may have hardly begun.
+    """
+    done = np.isfinite(z).all(axis=2).sum(axis=1)
+    order = np.argsort(-done, kind="stable")
+    number = int(np.argmax(done[order] * np.arange(1, len(done) + 1))) + 1
+    return np.sort(order[:number]), int(done[order[number - 1]])
 
 
-def _stats(found: Any, draws: int) -> dict[str, npt.NDArray[Any]]:
+def _stats(found: Any, chains: npt.NDArray[np.intp], draws: int) -> dict[str, npt.NDArray[Any]]:
     """The statistics that ArviZ knows by name, shape (chains, draws)."""
     out = {}
     for name, aliases in _STATS.items():
         known = next((a for a in aliases if a in found), None)
         if known is not None:
-            out[name] = found[known].to_numpy()[:, :draws]
+            out[name] = found[known].to_numpy()[chains, :draws]
     return out
 
 
@@ -287,7 +293,8 @@ def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: in
     posterior = trace["posterior"]
     theta = np.stack([posterior[n].to_numpy() for n in initial], axis=-1)
     points = _forward_all(pymc_model, theta)
-    return points, _stats(trace["sample_stats"], theta.shape[1]), theta.shape[1] == options.draws
+    chains, draws = np.arange(len(theta)), theta.shape[1]
+    return points, _stats(trace["sample_stats"], chains, draws), draws == options.draws
 
 
 def _forward_all(pymc_model: Any, theta: Array) -> Array:

@@ -151,7 +151,7 @@ def test_failing_optimiser_raises_and_says_why(
 ) -> None:
     from clvpredict.inference import mle
 
-    monkeypatch.setattr(mle, "_newton", lambda objective, point: (point, np.eye(4), 1.0))
+    monkeypatch.setattr(mle, "newton", lambda objective, point: (point, np.eye(4), 1.0))
     with pytest.raises(ConvergenceError, match=r"without an optimum.*start="):
         clv.BGNBD().fit(cdnow_rfm)
 
