@@ -126,9 +126,13 @@ def test_map_is_what_pymc_finds(cdnow_rfm: pd.DataFrame) -> None:
     found = pm.find_MAP(
         model=clv.GammaGamma().pymc_model(cdnow_rfm, given),
         progressbar=False,
+        jitter=False,
+        return_inferencedata=True,
     )
-    for name, value in model.params_.items():
-        assert float(found[name]) == pytest.approx(value, rel=2e-3)
+    # Their optimiser stops where the posterior is flat: within 2 % of a standard error.
+    for name, row in model.summary().iterrows():
+        at = found["posterior"][name].to_numpy().item()
+        assert at == pytest.approx(row["estimate"], abs=0.02 * row["standard_error"])
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
