@@ -157,8 +157,7 @@ def plot_prior_predictive(
     ax.set_title(f"What the priors of {table.attrs.get('model', 'the model')} imply")
     ax.set_xlabel(quantity.replace("_", " "))
     ax.set_ylabel("Draws")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    _finish(ax)
     return ax
 
 
@@ -214,9 +213,15 @@ def plot_customer(
     ax.set_xlabel(realised.replace("_", " "))
     ax.set_ylabel("Share of draws")
     ax.set_title("One customer: the mean is known better than the outcome")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    _finish(ax)
     return ax
+
+
+def _finish(ax: Axes) -> None:
+    """No box, and room for the legend above the bars."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_ylim(top=1.25 * ax.get_ylim()[1])
+    ax.legend(frameon=False, loc="upper right")
 
 
 def _label(ax: Axes, first: pd.DataFrame, place: Any) -> None:

@@ -211,7 +211,7 @@ class Estimator:
         >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
         >>> model = clv.BGNBD().fit(rfm, method="laplace", draws=500)
         >>> round(float(az.loo(model.compute_log_likelihood(rfm)).elpd), 0)
-        -9586.0
+        -9587.0
         """
         from clvpredict.inference.idata import pointwise, with_log_likelihood
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError
+from clvpredict.estimators.answers import Answers
 from clvpredict.estimators.base import PREDICTIONS_KEY, Horizon
 from clvpredict.estimators.forecast import (
     BOTH,
@@ -32,17 +33,14 @@ from clvpredict.estimators.purchases import (
 )
 from clvpredict.estimators.spend import GammaGamma
 from clvpredict.estimators.tables import (
-    above,
-    draws_of,
     interval_metadata,
     top_share,
-    totals,
     with_draws,
 )
 from clvpredict.estimators.terms import MoneyTerms, Terms, share_out, split_terms
 from clvpredict.inference.fit import FitOptions, check_options
 from clvpredict.options import Discounting, Method
-from clvpredict.rfm import check_rfm
+from clvpredict.rfm import SpendHistories, check_rfm
 from clvpredict.simulate import SimulatedBase
 from clvpredict.value import (
     Discount,
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class CLVModel:
+class CLVModel(Answers):
     """A purchase model and a spend model together: customer lifetime value.
 
     Parameters
@@ -77,6 +75,8 @@ class CLVModel:
     >>> table = model.predict(rfm, horizon="52W", discount_rate=0.1)
     >>> ranked = table.sort_values("clv", ascending=False)
     """
+
+    _drawn = ("clv", "value")
 
     def __init__(
         self, purchases: PurchaseEstimator | None = None, spend: GammaGamma | None = None
@@ -278,129 +278,14 @@ class CLVModel:
         }
         return Forecast(buying._model, buying.result_, history, t, how, money)
 
-    def predict_draws(
-        self,
-        rfm: pd.DataFrame,
-        *,
-        horizon: Horizon,
-        quantities: Sequence[str] = ("clv", "value"),
-        customers: Sequence[Any] | None = None,
-        sum_by: str | bool = False,
-        **terms: Unpack[Terms],
-    ) -> xr.Dataset:
-        """Give draws of predictions: of chosen customers, or of sums over groups.
-
-        Parameters
-        ----------
-        rfm : DataFrame
-            Customers.
-        horizon : float, str, timedelta or None
-            As in :meth:`predict`.
-        quantities : sequence of str
-            `p_alive`, `p_purchase`, `expected_purchases`, `expected_spend`, `clv`,
-            `clv_undiscounted` (expectations under each draw of the parameters), `purchases`,
-            `value` (what a customer does under it; `value` is what `clv` expects).
-        customers : sequence, optional
-            Their ids; all by default.
-        sum_by : str or bool
-            A column: sums over the customers of each value of it. True: over all. Sums are
-            made within a draw, so that their intervals are right, as adding the ends of
-            customers' intervals is not.
-        **terms
-            ``discount_rate``, ``discounting``, ``margin``, ``segment``, ``fallback_spend``,
-            ``draws``, ``seed``, ``progress`` as in :meth:`predict`.
-
-        Returns
-        -------
-        xarray.Dataset
-            Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
-
-        Examples
-        --------
-        >>> import clvpredict as clv
-        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
-        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
-        >>> draws = model.predict_draws(rfm, horizon="52W", customers=[1, 4], draws=200)
-        >>> dict(draws.sizes)
-        {'draw': 200, 'customer_id': 2}
-        """
+    def _forecaster(self, horizon: Horizon, terms: Terms) -> Callable[[pd.DataFrame], Forecast]:
         money, how = split_terms(terms)
         t = self.purchases._periods(horizon)
-        return draws_of(
-            rfm, lambda chosen: self._forecast(chosen, t, money, how), quantities, customers, sum_by
-        )
+        return lambda rfm: self._forecast(rfm, t, money, how)
 
-    def p_above(
-        self,
-        rfm: pd.DataFrame,
-        threshold: float | str | npt.ArrayLike,
-        *,
-        horizon: Horizon,
-        of: str = "value",
-        **terms: Unpack[Terms],
-    ) -> pd.Series:
-        """P(quantity > threshold) of each customer; index of ``rfm``.
-
-        Parameters
-        ----------
-        threshold : float, str or array
-            Such as the cost of acquiring (or keeping) a customer: a number, a column of
-            ``rfm``, or a number per customer.
-        of : str
-            A quantity of :meth:`predict_draws`. By default `value`: what the customer will be
-            worth. `clv` asks for its expectation, which the parameters leave open.
-        **terms
-            As in :meth:`predict_draws`.
-
-        Examples
-        --------
-        >>> import clvpredict as clv
-        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
-        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
-        >>> pays = model.p_above(rfm, 20.0, horizon="52W", margin=0.3)
-        >>> float(pays.mean().round(2))
-        0.09
-        """
+    def _points(self, rfm: pd.DataFrame, horizon: Horizon, terms: Terms) -> pd.DataFrame:
         money, how = split_terms(terms)
-        t = self.purchases._periods(horizon)
-        return above(rfm, self._forecast(rfm, t, money, how), of, threshold)
-
-    def predict_totals(
-        self,
-        rfm: pd.DataFrame,
-        *,
-        horizon: Horizon,
-        by: str | None = None,
-        interval: float = 0.9,
-        **terms: Unpack[Terms],
-    ) -> pd.DataFrame:
-        """Predict sums over customers, with intervals that are right for sums.
-
-        Parameters
-        ----------
-        rfm : DataFrame
-            Customers.
-        horizon : float, str, timedelta or None
-            As in :meth:`predict`.
-        by : str, optional
-            A column: one row per value of it. By default one row, ``"all"``.
-        interval : float
-            Level.
-        **terms
-            As in :meth:`predict_draws`.
-
-        Returns
-        -------
-        DataFrame
-            Index: the groups. `customers`; `expected_purchases` and `clv` with `_lower` and
-            `_upper` (credible); `purchases_pi_lower`, `purchases_pi_upper`, `value_pi_lower`,
-            `value_pi_upper` (predictive).
-        """
-        check_interval(interval, BOTH)
-        money, how = split_terms(terms)
-        t = self.purchases._periods(horizon)
-        point = self._table(rfm, t, money, None, BOTH, how)
-        return totals(rfm, point, self._forecast(rfm, t, money, how), by, interval)
+        return self._table(rfm, self.purchases._periods(horizon), money, None, BOTH, how)
 
     def top_share(
         self,
@@ -434,17 +319,19 @@ class CLVModel:
             predictive interval). Columns `share`, `lower`, `upper`.
         """
         check_interval(interval, BOTH)
-        money, how = split_terms(terms)
-        t = self.purchases._periods(horizon)
-        point = self._table(rfm, t, money, None, BOTH, how)
-        return top_share(rfm, point, self._forecast(rfm, t, money, how), share, interval)
+        forecast = self._forecaster(horizon, terms)
+        return top_share(rfm, self._points(rfm, horizon, terms), forecast(rfm), share, interval)
 
     def _frame(self, rfm: pd.DataFrame, t: float, terms: MoneyTerms) -> pd.DataFrame:
         buying = self.purchases
         share = margins(terms.margin, rfm, terms.segment)
         who = buying._customers(rfm)
+        columns = check_rfm(rfm, ("frequency", "monetary_value"))
+        history = SpendHistories(
+            np.ones(len(rfm)), x=columns["frequency"], m=columns["monetary_value"]
+        )
         spend = spend_or_fallback(
-            self.spend.expected_spend(rfm).to_numpy(),
+            self.spend._model.expected_spend(self.spend.result_.theta, history),
             terms.fallback_spend,
             self.spend._model.title,
         )

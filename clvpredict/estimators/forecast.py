@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.errors import InfiniteValueError, OptionError, did_you_mean, unknown_option
+from clvpredict.errors import OptionError, did_you_mean, unknown_option
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import PurchaseModel, SpendModel
 from clvpredict.predict import (
@@ -19,6 +19,7 @@ from clvpredict.predict import (
     Process,
     Work,
     collect,
+    diverges,
     intervals,
     purchase_processes,
     share_above,
@@ -167,7 +168,8 @@ class Forecast:
         drawing: Drawing,
         money: Money | None = None,
     ) -> None:
-        self._model, self._t, self._money, self._drawing = model, t, money, drawing
+        self._model, self._result, self._drawing = model, result, drawing
+        self._t, self._money = t, money
         self._columns = columns
         # Both models are independent, and so are the streams of their draws.
         streams = np.random.SeedSequence([drawing.seed, 1]).spawn(2)
@@ -307,11 +309,7 @@ class Forecast:
             {n: p for n, p in processes.items() if n in needed},
         )
         if "clv" in wanted and drawn.diverges("discounted"):
-            raise InfiniteValueError(
-                f"{self._model.title}: without discounting the expected number of future "
-                "purchases is infinite in some draws of the parameters (a <= 1: too many "
-                "customers hardly ever drop out). Give a discount_rate > 0 or a finite horizon."
-            )
+            raise diverges(self._model, self._result.theta)
         value = None
         if money is not None:
             value = DrawnValue(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import pandas as pd
 
 from clvpredict import predict as pr
 from clvpredict.errors import DropoutWarning, OptionError, notify
+from clvpredict.estimators.answers import Answers
 from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
 from clvpredict.estimators.forecast import (
     BOTH,
@@ -22,7 +23,8 @@ from clvpredict.estimators.forecast import (
     check_drawing,
     check_interval,
 )
-from clvpredict.estimators.tables import above, draws_of, interval_metadata, totals, with_draws
+from clvpredict.estimators.tables import interval_metadata, with_draws
+from clvpredict.estimators.terms import Terms
 from clvpredict.inference.checks import check_purchases
 from clvpredict.models.base import PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import PURCHASE_MODELS
@@ -44,10 +46,7 @@ from clvpredict.simulate import (
     sample_rows,
     simulate_base,
 )
-from clvpredict.value import Discount
-
-if TYPE_CHECKING:
-    import xarray as xr
+from clvpredict.value import Discount, discounted_process
 
 PURCHASE_COLUMNS = ("frequency", "recency", "T")
 #: The summary of a customer acquired today.
@@ -56,11 +55,12 @@ NEW_RFM = pd.DataFrame([{"frequency": 0, "recency": 0.0, "T": 0.0, "monetary_val
 _MANY_CERTAIN = 0.2
 
 
-class PurchaseEstimator(Estimator):
+class PurchaseEstimator(Estimator, Answers):
     """A fitted purchase model answers the questions below for any customers."""
 
     _model: ClassVar[PurchaseModel]
     _part = "purchases"
+    _drawn = ("expected_purchases", "purchases")
 
     def _data(self, rfm: pd.DataFrame) -> Compressed:
         columns = _purchase_arrays(rfm)
@@ -93,30 +93,41 @@ class PurchaseEstimator(Estimator):
         Series
             With the index of ``rfm``.
         """
-        who, t = self._customers(rfm), self._periods(at)
-        theta = self.result_.theta
-        value = pr.p_alive_at(self._model, theta, who, t)
+        t = np.asarray(self._periods(at))
+        value = self._expect(self._history(rfm), lambda a: self._model.process_survival(a, t))
         return pd.Series(value, index=rfm.index, name="p_alive")
 
     def p_purchase(self, rfm: pd.DataFrame, horizon: Horizon) -> pd.Series:
         """P(at least one purchase within ``horizon`` after T); index of ``rfm``."""
-        who, t = self._customers(rfm), self._periods(horizon)
-        value = pr.p_purchase(self._model, self.result_.theta, who, t)
-        return pd.Series(value, index=rfm.index, name="p_purchase")
+        return self._within(rfm, horizon, "p_purchase")
 
     def expected_purchases(self, rfm: pd.DataFrame, horizon: Horizon) -> pd.Series:
         """E[purchases within ``horizon`` after T | history]; index of ``rfm``.
 
         ``horizon=None`` gives the limit, inf where it diverges.
         """
-        who, t = self._customers(rfm), self._periods(horizon)
-        value = pr.expected_purchases(self._model, self.result_.theta, who, t)
-        return pd.Series(value, index=rfm.index, name="expected_purchases")
+        return self._within(rfm, horizon, "expected_purchases")
+
+    def _within(self, rfm: pd.DataFrame, horizon: Horizon, name: str) -> pd.Series:
+        process = pr.purchase_processes(self._model, self._periods(horizon))[name]
+        return pd.Series(self._expect(self._history(rfm), process), index=rfm.index, name=name)
+
+    def _expect(self, history: Mapping[str, Array], process: pr.Process) -> Array:
+        """P(alive) times a quantity of alive customers, shape (n,).
+
+        At the estimate; or, of a posterior, averaged over as many draws as ``predict`` takes by
+        default.
+        """
+        result = self.result_
+        if result.is_posterior:
+            theta = result.draws(Drawing().draws, 0)
+            return pr.mean_over_draws(self._model, theta, history, process)
+        who = pr.Customers.of(history["x"], history["t_x"], history["T"])
+        return pr.if_alive(self._model, result.theta, who, process)
 
     def expected_purchases_new(self, horizon: Horizon) -> float:
         """E[repeat purchases within ``horizon`` of the first] of a customer not yet known."""
-        t = self._periods(horizon)
-        return float(pr.expected_purchases(self._model, self.result_.theta, _new(), t)[0])
+        return float(self.expected_purchases(NEW_RFM, horizon).iloc[0])
 
     def dert(self, rfm: pd.DataFrame, discount_rate: float) -> pd.Series:
         """Discounted expected residual transactions; index of ``rfm``.
@@ -131,17 +142,17 @@ class PurchaseEstimator(Estimator):
         InfiniteValueError
             If it diverges (only at rate 0).
         """
-        who = self._customers(rfm)
-        delta = Discount(discount_rate, "continuous").delta(self.time_unit_)
-        value = pr.dert(self._model, self.result_.theta, who, delta)
+        history = self._history(rfm)
+        discount = Discount(discount_rate, "continuous")
+        process = discounted_process(self._model, np.inf, self.time_unit_, discount)
+        value = self._expect(history, process)
+        if np.isinf(value).any():
+            raise pr.diverges(self._model, self.result_.theta)
         return pd.Series(value, index=rfm.index, name="dert")
 
     def pmf(self, n: npt.ArrayLike, horizon: Horizon) -> pd.Series:
         """P(a new customer makes n repeat purchases within ``horizon`` of the first); by n."""
-        counts = _counts(n)
-        t = _finite(self._periods(horizon))
-        value = pr.pmf_future(self._model, self.result_.theta, _new(), t, counts)[0]
-        return pd.Series(value, index=pd.Index(counts, name="n"), name="pmf")
+        return self.pmf_future(NEW_RFM, n, horizon).iloc[0].rename("pmf")
 
     def pmf_future(self, rfm: pd.DataFrame, n: npt.ArrayLike, horizon: Horizon) -> pd.DataFrame:
         """P(n purchases within ``horizon`` after T | history).
@@ -152,9 +163,15 @@ class PurchaseEstimator(Estimator):
             Index of ``rfm``, a column per n.
         """
         counts = _counts(n)
-        who, t = self._customers(rfm), _finite(self._periods(horizon))
-        value = pr.pmf_future(self._model, self.result_.theta, who, t, counts)
-        return pd.DataFrame(value, index=rfm.index, columns=pd.Index(counts, name="n"))
+        history, t = self._history(rfm), np.asarray(_finite(self._periods(horizon)))
+
+        def probability(n: Array) -> pr.Process:
+            return lambda alive: np.exp(self._model.process_log_pmf(alive, t, n))
+
+        columns = {k: self._expect(history, probability(np.asarray(float(k)))) for k in counts}
+        if 0 in columns:
+            columns[0] += 1.0 - self._expect(history, lambda a: np.ones(np.shape(a[0])))
+        return pd.DataFrame(columns, index=rfm.index).rename_axis("n", axis="columns")
 
     def predict(
         self,
@@ -200,8 +217,8 @@ class PurchaseEstimator(Estimator):
         >>> import clvpredict as clv
         >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
         >>> table = clv.MBGNBD().fit(rfm).predict(rfm, horizon="52W", interval=0.9)
-        >>> table[["purchases_pi_lower", "purchases_pi_upper"]].max().tolist()
-        [16, 42]
+        >>> [column for column in table if "_pi_" in column]
+        ['purchases_pi_lower', 'purchases_pi_upper']
         """
         check_interval(interval, intervals)
         how = check_drawing(drawing)
@@ -247,120 +264,12 @@ class PurchaseEstimator(Estimator):
         check_unit(rfm, self.time_unit_)
         return {"x": columns["frequency"], "T": columns["T"], "t_x": columns["recency"]}
 
-    def predict_draws(
-        self,
-        rfm: pd.DataFrame,
-        *,
-        horizon: Horizon,
-        quantities: Sequence[str] = ("expected_purchases", "purchases"),
-        customers: Sequence[Any] | None = None,
-        sum_by: str | bool = False,
-        **drawing: Unpack[DrawOptions],
-    ) -> xr.Dataset:
-        """Give draws of predictions: of chosen customers, or of sums over groups.
+    def _forecaster(self, horizon: Horizon, terms: Terms) -> Callable[[pd.DataFrame], Forecast]:
+        how, t = check_drawing(terms), self._periods(horizon)
+        return lambda rfm: self._forecast(rfm, t, how)
 
-        Parameters
-        ----------
-        rfm : DataFrame
-            Customers.
-        horizon : float, str, timedelta or None
-            As in :meth:`predict`.
-        quantities : sequence of str
-            `p_alive`, `p_purchase`, `expected_purchases` (expectations under each draw of the
-            parameters), `purchases` (what a customer does under it).
-        customers : sequence, optional
-            Their ids; all by default.
-        sum_by : str or bool
-            A column: sums over the customers of each value of it. True: over all. Sums are
-            made within a draw, so that their intervals are right, as adding the ends of
-            customers' intervals is not.
-        **drawing
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        xarray.Dataset
-            Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
-
-        Examples
-        --------
-        >>> import clvpredict as clv
-        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
-        >>> total = clv.MBGNBD().fit(rfm).predict_draws(rfm, horizon="52W", sum_by=True)
-        >>> total["purchases"].quantile([0.05, 0.95]).round(-1).values.tolist()
-        [1430.0, 1680.0]
-        """
-        how, t = check_drawing(drawing), self._periods(horizon)
-        return draws_of(
-            rfm, lambda chosen: self._forecast(chosen, t, how), quantities, customers, sum_by
-        )
-
-    def p_above(
-        self,
-        rfm: pd.DataFrame,
-        threshold: float | str | npt.ArrayLike,
-        *,
-        horizon: Horizon,
-        of: str = "purchases",
-        **drawing: Unpack[DrawOptions],
-    ) -> pd.Series:
-        """P(quantity > threshold) of each customer; index of ``rfm``.
-
-        Parameters
-        ----------
-        threshold : float, str or array
-            A number, a column of ``rfm``, or a number per customer.
-        of : str
-            A quantity of :meth:`predict_draws`. By default `purchases`: what the customer will
-            do. `expected_purchases` asks for its expectation, which the parameters leave open.
-        **drawing
-            As in :meth:`predict`.
-        """
-        how, t = check_drawing(drawing), self._periods(horizon)
-        return above(rfm, self._forecast(rfm, t, how), of, threshold)
-
-    def predict_totals(
-        self,
-        rfm: pd.DataFrame,
-        *,
-        horizon: Horizon,
-        by: str | None = None,
-        interval: float = 0.9,
-        **drawing: Unpack[DrawOptions],
-    ) -> pd.DataFrame:
-        """Predict sums over customers, with intervals that are right for sums.
-
-        Parameters
-        ----------
-        rfm : DataFrame
-            Customers.
-        horizon : float, str, timedelta or None
-            As in :meth:`predict`.
-        by : str, optional
-            A column: one row per value of it. By default one row, ``"all"``.
-        interval : float
-            Level.
-        **drawing
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        DataFrame
-            Index: the groups. `customers`, `expected_purchases` with `_lower`, `_upper`
-            (credible), `purchases_pi_lower`, `purchases_pi_upper` (predictive).
-
-        Examples
-        --------
-        >>> import clvpredict as clv
-        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
-        >>> total = clv.MBGNBD().fit(rfm).predict_totals(rfm, horizon="52W")
-        >>> total["customers"].to_dict()
-        {'all': 2357}
-        """
-        how, t = check_drawing(drawing), self._periods(horizon)
-        check_interval(interval, BOTH)
-        point = self._table(rfm, t, None, BOTH, how)
-        return totals(rfm, point, self._forecast(rfm, t, how), by, interval)
+    def _points(self, rfm: pd.DataFrame, horizon: Horizon, terms: Terms) -> pd.DataFrame:
+        return self._table(rfm, self._periods(horizon), None, BOTH, check_drawing(terms))
 
     def _frame(self, rfm: pd.DataFrame, who: pr.Customers, t: float) -> pd.DataFrame:
         model, theta = self._model, self.result_.theta
@@ -493,11 +402,6 @@ def _purchase_arrays(rfm: pd.DataFrame) -> dict[str, Array]:
     columns = check_rfm(rfm, PURCHASE_COLUMNS)
     check_repeat_frequency(rfm)
     return columns
-
-
-def _new() -> pr.Customers:
-    zero = np.zeros(1)
-    return pr.Customers.of(zero, zero, zero)
 
 
 def _counts(n: npt.ArrayLike) -> npt.NDArray[np.int64]:

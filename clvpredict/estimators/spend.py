@@ -9,6 +9,7 @@ import pandas as pd
 
 from clvpredict.errors import DataWarning, IndependenceWarning, notify
 from clvpredict.estimators.base import Estimator
+from clvpredict.estimators.forecast import Drawing
 from clvpredict.inference.checks import check_spend
 from clvpredict.inference.dependence import Dependence, spearman
 from clvpredict.models.base import SpendModel
@@ -22,6 +23,7 @@ from clvpredict.rfm import (
     customer_ids,
 )
 from clvpredict.simulate import describe_spend, implied_spend, sample_rows
+from clvpredict.value import mean_spend_over_draws
 
 # Rank correlation of frequency and spend from which on to warn; CDNOW, the textbook case, has
 # 0.21. It is always in `independence_`.
@@ -96,17 +98,22 @@ class GammaGamma(Estimator):
         """E[mean value per purchase | history]; index of ``rfm``.
 
         Customers without a repeat purchase get the mean over customers. Where the mean does
-        not exist (q <= 1) it is nan; ``CLVModel.predict`` then asks for a fallback.
+        not exist (q <= 1, of a posterior in some draw) it is nan; ``CLVModel.predict`` then
+        asks for a fallback.
         """
-        theta = self.result_.theta
         columns = check_rfm(rfm, ("frequency", "monetary_value"))
-        data = SpendHistories(
-            np.ones(len(rfm)), x=columns["frequency"], m=columns["monetary_value"]
-        )
-        value = self._model.expected_spend(theta, data)
+        value = self._expect(columns["frequency"], columns["monetary_value"])
         return pd.Series(value, index=rfm.index, name="expected_spend")
+
+    def _expect(self, x: Array, m: Array) -> Array:
+        """At the estimate; of a posterior, averaged over draws as ``predict`` takes them."""
+        result = self.result_
+        if not result.is_posterior:
+            return self._model.expected_spend(
+                result.theta, SpendHistories(np.ones(len(x)), x=x, m=m)
+            )
+        return mean_spend_over_draws(self._model, result.draws(Drawing().draws, 0), x, m)
 
     def expected_spend_new(self) -> float:
         """E[mean value per purchase] over customers, p·v/(q − 1); nan for q <= 1."""
-        nobody = SpendHistories(np.ones(1), x=np.zeros(1), m=np.zeros(1))
-        return float(self._model.expected_spend(self.result_.theta, nobody)[0])
+        return float(self._expect(np.zeros(1), np.zeros(1))[0])

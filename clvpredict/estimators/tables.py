@@ -36,10 +36,14 @@ def with_draws(
         Replace the point predictions by means over the draws: those of a posterior.
     """
     found = forecast.table(interval, kinds)
-    if not replace:
-        found = {name: v for name, v in found.items() if name not in out.columns}
-    out = out.assign(**found)
-    return out.assign(churn_probability=1.0 - out["p_alive"])
+    known = set(out.columns)
+    while found:  # one by one, so that a large table is not held twice
+        name = next(iter(found))
+        column = found.pop(name)
+        if replace or name not in known:
+            out[name] = column
+    out["churn_probability"] = 1.0 - out["p_alive"]
+    return out
 
 
 def interval_metadata(
@@ -121,7 +125,7 @@ def totals(
         out[f"{name}_lower"], out[f"{name}_upper"] = interval_of(found[name], level)
     for name in realised:
         out[f"{name}_pi_lower"], out[f"{name}_pi_upper"] = interval_of(found[name], level)
-    return pd.DataFrame(out, index=names.rename(by or "customers_of"))
+    return pd.DataFrame(out, index=names.rename(by or "group"))
 
 
 def top_share(

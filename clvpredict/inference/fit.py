@@ -85,7 +85,7 @@ class Options:
     seed: int = 0
     progress: bool = False
     sampler: Sampler = "nutpie"
-    target_accept: float = 0.8
+    target_accept: float = 0.9
     keep_partial: bool = False
     strict: bool = False
 

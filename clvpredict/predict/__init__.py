@@ -1,16 +1,14 @@
 """What customers will do, under given parameters (``point``) or under draws of them (``draws``)."""
 
-from clvpredict.predict.draws import DrawnPurchases, Realised, purchase_processes
+from clvpredict.predict.draws import DrawnPurchases, Realised, mean_over_draws, purchase_processes
 from clvpredict.predict.nodes import Process
 from clvpredict.predict.point import (
     Customers,
-    dert,
+    diverges,
     expected_purchases,
     if_alive,
     p_alive,
-    p_alive_at,
     p_purchase,
-    pmf_future,
 )
 from clvpredict.predict.reduce import (
     DistinctRows,
@@ -32,15 +30,14 @@ __all__ = [
     "Realised",
     "Work",
     "collect",
-    "dert",
+    "diverges",
     "expected_purchases",
     "if_alive",
     "interval_of",
     "intervals",
+    "mean_over_draws",
     "p_alive",
-    "p_alive_at",
     "p_purchase",
-    "pmf_future",
     "purchase_processes",
     "share_above",
     "sums",

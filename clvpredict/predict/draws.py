@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from clvpredict.models.base import PurchaseModel
 from clvpredict.predict.nodes import Process, choose_nodes, evaluate
+from clvpredict.predict.reduce import DistinctRows, intervals
 from clvpredict.rfm import Array, Histories
 
 
@@ -54,6 +55,31 @@ def purchase_processes(model: PurchaseModel, t: float) -> dict[str, Process]:
         "p_purchase": lambda alive: -np.expm1(model.process_no_purchase(alive, at)),
         "expected_purchases": lambda alive: model.process_mean(alive, at),
     }
+
+
+def mean_over_draws(
+    model: PurchaseModel, theta: Array, columns: Mapping[str, Array], process: Process
+) -> Array:
+    """P(alive) times a quantity of the process of alive customers, averaged over draws.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (draws, k)
+    columns : mapping
+        `x`, `T`, `t_x` of the customers, in any order.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    rows = DistinctRows.of(columns)
+    drawn = DrawnPurchases(model, theta, rows.columns, np.inf, {"value": process})
+
+    def work(block: slice, _: np.random.Generator) -> dict[str, Array]:
+        return {"value": drawn.expected(block)["value"]}
+
+    found = intervals(work, len(rows), len(theta), None, seed=0)
+    return found["value"].mean[rows.inverse]
 
 
 class DrawnPurchases:

@@ -73,11 +73,6 @@ def if_alive(
     return (model.p_alive(theta, who.h) * given_alive[who.pair])[who.inverse]
 
 
-def p_alive_at(model: PurchaseModel, theta: Theta, who: Customers, t: float) -> Array:
-    """P(alive at T + t), shape (n,)."""
-    return if_alive(model, theta, who, lambda a: model.process_survival(a, np.asarray(t)))
-
-
 def p_purchase(model: PurchaseModel, theta: Theta, who: Customers, t: float) -> Array:
     """P(at least one purchase in (T, T + t]), shape (n,); P(alive) for t = inf."""
     if np.isinf(t):
@@ -94,47 +89,14 @@ def expected_purchases(model: PurchaseModel, theta: Theta, who: Customers, t: fl
     return if_alive(model, theta, who, lambda a: model.process_mean(a, np.asarray(t)))
 
 
-def pmf_future(
-    model: PurchaseModel, theta: Theta, who: Customers, t: float, n: npt.ArrayLike
-) -> Array:
-    """P(X = n purchases in (T, T + t]), shape (customers, len(n))."""
-    not_alive = 1.0 - p_alive(model, theta, who)
-
-    def column(k: float) -> Array:
-        def process(alive: Theta) -> Array:
-            return np.exp(model.process_log_pmf(alive, np.asarray(t), np.asarray(k)))
-
-        return if_alive(model, theta, who, process) + (not_alive if k == 0 else 0.0)
-
-    return np.stack([column(k) for k in np.atleast_1d(np.asarray(n, float))], axis=1)
-
-
-def dert(model: PurchaseModel, theta: Theta, who: Customers, delta: float) -> Array:
-    """Discounted expected residual transactions, shape (n,).
-
-    Parameters
-    ----------
-    delta : float
-        Continuous discount rate per time unit.
-
-    Raises
-    ------
-    InfiniteValueError
-        If delta = 0 and the undiscounted number of purchases diverges.
-    """
-    if delta == 0:
-        value = expected_purchases(model, theta, who, np.inf)
-        if np.isinf(value).any():
-            raise InfiniteValueError(
-                f"{model.title}: without discounting the expected number of future purchases is "
-                f"infinite at these parameters ({_say(model, theta)}): too many customers hardly "
-                "ever drop out. Give a discount_rate > 0 or a finite horizon."
-            )
-        return value
-    return if_alive(model, theta, who, lambda a: model.process_dert(a, delta))
-
-
-def _say(model: PurchaseModel, theta: Theta) -> str:
-    return ", ".join(
+def diverges(model: PurchaseModel, theta: Theta) -> InfiniteValueError:
+    """Make the error for an infinite number of purchases that nothing discounts."""
+    said = ", ".join(
         f"{n}={float(v):.4g}" for n, v in zip(model.parameter_names, theta, strict=True)
+    )
+    return InfiniteValueError(
+        f"{model.title}: without discounting the expected number of future purchases is infinite "
+        f"at these parameters ({said}): too many customers hardly ever drop out. Give a "
+        "discount_rate > 0 or a finite "
+        "horizon."
     )

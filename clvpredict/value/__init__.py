@@ -1,6 +1,6 @@
 """Purchases and spend into money: expected (``money``), and under draws (``draws``)."""
 
-from clvpredict.value.draws import DrawnValue
+from clvpredict.value.draws import DrawnValue, mean_spend_over_draws
 from clvpredict.value.money import (
     Discount,
     Margin,
@@ -22,6 +22,7 @@ __all__ = [
     "discounted_total",
     "known_unit",
     "margins",
+    "mean_spend_over_draws",
     "spend_or_fallback",
     "worthless_from",
 ]

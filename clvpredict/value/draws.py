@@ -9,12 +9,29 @@ import numpy as np
 import numpy.typing as npt
 
 from clvpredict.models.base import SpendModel
-from clvpredict.predict import Realised
+from clvpredict.predict import DistinctRows, Realised, intervals
 from clvpredict.rfm import Array, SpendHistories
 from clvpredict.value.money import spend_or_fallback
 
 # Purchases at a time.
 _MOST_PURCHASES = 2_000_000
+
+
+def mean_spend_over_draws(model: SpendModel, theta: Array, x: Array, m: Array) -> Array:
+    """E[mean value per purchase], averaged over draws, shape (n,); nan where one has none."""
+    rows = DistinctRows.of({"x": x, "m": m})
+
+    def work(block: slice, _: np.random.Generator) -> dict[str, Array]:
+        own = {name: column[block] for name, column in rows.columns.items()}
+        return {"spend": _expected_spend(model, theta, own["x"], own["m"])}
+
+    return intervals(work, len(rows), len(theta), None, seed=0)["spend"].mean[rows.inverse]
+
+
+def _expected_spend(model: SpendModel, theta: Array, x: Array, m: Array) -> Array:
+    """E[mean value per purchase] of each customer under each draw, shape (n, draws)."""
+    data = SpendHistories(np.ones(len(x)), x=x[:, None], m=m[:, None])
+    return model.expected_spend(tuple(column[None, :] for column in theta.T), data)
 
 
 class DrawnValue:
@@ -52,14 +69,9 @@ class DrawnValue:
         self._factor, self._worthless, self._fallback = factor, worthless, fallback
         # The mean exists or not by frequency alone: say so before the work, and for all.
         frequencies, customers = np.unique(columns["x"], return_counts=True)
-        mean = self._mean(frequencies, np.ones(len(frequencies)))
+        mean = _expected_spend(model, theta, frequencies, np.ones(len(frequencies)))
         missing = np.repeat(np.where(np.isnan(mean).any(axis=1), np.nan, 1.0), customers)
         spend_or_fallback(missing, fallback, model.title)
-
-    def _mean(self, x: Array, m: Array) -> Array:
-        data = SpendHistories(np.ones(len(x)), x=x[:, None], m=m[:, None])
-        theta = tuple(column[None, :] for column in self.theta.T)
-        return self.model.expected_spend(theta, data)
 
     def expected(self, rows: slice, purchases: Mapping[str, Array]) -> dict[str, Array]:
         """Give expected_spend and, from discounted and undiscounted purchases, clv.
@@ -69,7 +81,8 @@ class DrawnValue:
         purchases : mapping
             `discounted` and `expected_purchases`, shape (rows, draws), as far as wanted.
         """
-        spend = self._mean(self.columns["x"][rows], self.columns["m"][rows])
+        x, m = self.columns["x"][rows], self.columns["m"][rows]
+        spend = _expected_spend(self.model, self.theta, x, m)
         spend = spend_or_fallback(spend, self._fallback, self.model.title)
         earned = spend * self.columns["margin"][rows, None]
         return {

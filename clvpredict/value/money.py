@@ -12,7 +12,7 @@ import pandas as pd
 from clvpredict.errors import InfiniteValueError, OptionError, UnitError, did_you_mean
 from clvpredict.models.base import PurchaseModel, Theta
 from clvpredict.options import DAYS_PER_YEAR, Discounting, TimeUnit, choose, continuous_rate
-from clvpredict.predict import Customers, Process, dert, if_alive, purchase_processes
+from clvpredict.predict import Customers, Process, diverges, if_alive, purchase_processes
 from clvpredict.rfm import Array, require_column
 
 Margin = float | str | Mapping[Any, float]
@@ -111,10 +111,10 @@ def discounted_total(
     InfiniteValueError
         If nothing is discounted and the number of purchases diverges.
     """
-    process = discounted_process(model, horizon, unit, discount)
-    if np.isinf(horizon) and discount.delta(unit) == 0:
-        return dert(model, theta, who, 0.0)  # which refuses what diverges
-    return if_alive(model, theta, who, process)
+    total = if_alive(model, theta, who, discounted_process(model, horizon, unit, discount))
+    if np.isinf(total).any():
+        raise diverges(model, theta)
+    return total
 
 
 def discount_factor(

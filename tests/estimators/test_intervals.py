@@ -83,6 +83,30 @@ def test_the_mean_of_a_posterior_is_not_the_plug_in(bayesian, cdnow_rfm):
     assert np.abs(alive - plug_in.p_alive(cdnow_rfm)).max() > 1e-3
 
 
+def test_every_way_to_ask_gives_the_same_number(bayesian, frequentist, cdnow_rfm):
+    """Means over a posterior are the same from predict and from the single quantities."""
+    new = cdnow_rfm.head(1).assign(frequency=0, recency=0.0, T=0.0, monetary_value=0.0)
+    for model in (bayesian, frequentist):
+        table = model.predict(cdnow_rfm, horizon="39W", discounting="none", discount_rate=0)
+        one = model.purchases
+        for name, value in (
+            ("p_alive", one.p_alive(cdnow_rfm)),
+            ("p_purchase", one.p_purchase(cdnow_rfm, "39W")),
+            ("expected_purchases", one.expected_purchases(cdnow_rfm, "39W")),
+            ("expected_spend", model.spend.expected_spend(cdnow_rfm)),
+        ):
+            np.testing.assert_allclose(table[name], value, rtol=1e-9, err_msg=name)
+        pmf = one.pmf_future(cdnow_rfm.head(50), range(200), "39W")
+        np.testing.assert_allclose(pmf.sum(axis=1), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(
+            pmf @ np.arange(200), table["expected_purchases"].head(50), rtol=1e-4
+        )
+        assert one.expected_purchases_new("39W") == pytest.approx(
+            model.predict(new, horizon="39W")["expected_purchases"].iloc[0]
+        )
+        assert one.dert(cdnow_rfm.head(5), 0.1).gt(0).all()
+
+
 def test_the_order_of_customers_does_not_matter(bayesian, cdnow_rfm, table):
     shuffled = cdnow_rfm.sample(frac=1.0, random_state=1)
     again = bayesian.predict(shuffled, horizon="39W", interval=0.9)

@@ -1,0 +1,174 @@
+"""Questions that draws answer, of purchase models and of CLVModel alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict.estimators.base import Horizon
+from clvpredict.estimators.forecast import BOTH, Forecast, check_interval
+from clvpredict.estimators.tables import above, draws_of, totals
+from clvpredict.estimators.terms import Terms
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Answers:
+    """Draws, sums of draws, and shares of draws above a threshold."""
+
+    #: What `predict_draws` gives by default: an expectation, and what is realised of it.
+    _drawn: ClassVar[tuple[str, str]]
+
+    def _forecaster(self, horizon: Horizon, terms: Terms) -> Callable[[pd.DataFrame], Forecast]:
+        """Check the terms; give forecasts of customers."""
+        raise NotImplementedError
+
+    def _points(self, rfm: pd.DataFrame, horizon: Horizon, terms: Terms) -> pd.DataFrame:
+        """Point predictions."""
+        raise NotImplementedError
+
+    def predict_draws(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        quantities: Sequence[str] | None = None,
+        customers: Sequence[Any] | None = None,
+        sum_by: str | bool = False,
+        **terms: Unpack[Terms],
+    ) -> xr.Dataset:
+        """Give draws of predictions: of chosen customers, or of sums over groups.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in ``predict``.
+        quantities : sequence of str, optional
+            Expectations under each draw of the parameters: `p_alive`, `p_purchase`,
+            `expected_purchases` and, of CLVModel, `expected_spend`, `clv`,
+            `clv_undiscounted`. What a customer does under it: `purchases` and, of CLVModel,
+            `value` (which is what `clv` expects). By default `expected_purchases` and
+            `purchases`, or `clv` and `value`.
+        customers : sequence, optional
+            Their ids; all by default.
+        sum_by : str or bool
+            A column: sums over the customers of each value of it. True: over all. Sums are
+            made within a draw, so that their intervals are right, as adding the ends of
+            customers' intervals is not.
+        **terms
+            ``draws``, ``seed``, ``progress`` and, of CLVModel, ``discount_rate``,
+            ``discounting``, ``margin``, ``segment``, ``fallback_spend``, as in ``predict``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
+
+        Raises
+        ------
+        OptionError
+            For quantities, customers or columns that are not there, and for more draws than
+            can be held.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+        >>> draws = model.predict_draws(rfm, horizon="52W", customers=[4, 18], draws=200)
+        >>> dict(draws.sizes)
+        {'draw': 200, 'customer_id': 2}
+        >>> total = model.purchases.predict_draws(rfm, horizon="52W", sum_by=True)
+        >>> total["purchases"].quantile([0.05, 0.95]).round(-2).values.tolist()
+        [1800.0, 2100.0]
+        """
+        forecast = self._forecaster(horizon, terms)
+        return draws_of(rfm, forecast, quantities or self._drawn, customers, sum_by)
+
+    def p_above(
+        self,
+        rfm: pd.DataFrame,
+        threshold: float | str | npt.ArrayLike,
+        *,
+        horizon: Horizon,
+        of: str | None = None,
+        **terms: Unpack[Terms],
+    ) -> pd.Series:
+        """P(quantity > threshold) of each customer; index of ``rfm``.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        threshold : float, str or array
+            Such as the cost of acquiring (or keeping) a customer: a number, a column of
+            ``rfm``, or a number per customer.
+        horizon : float, str, timedelta or None
+            As in ``predict``.
+        of : str, optional
+            A quantity of :meth:`predict_draws`. By default what the customer will do: `value`,
+            or `purchases` of a purchase model. `clv` and `expected_purchases` ask about the
+            expectation, which the parameters leave open.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+        >>> pays = model.p_above(rfm, 20.0, horizon="52W", margin=0.3)
+        >>> float(pays.mean().round(1))
+        0.1
+        """
+        forecast = self._forecaster(horizon, terms)(rfm)
+        return above(rfm, forecast, of or self._drawn[1], threshold)
+
+    def predict_totals(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        by: str | None = None,
+        interval: float = 0.9,
+        **terms: Unpack[Terms],
+    ) -> pd.DataFrame:
+        """Predict sums over customers, with intervals that are right for sums.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        horizon : float, str, timedelta or None
+            As in ``predict``.
+        by : str, optional
+            A column: one row per value of it. By default one row, ``"all"``.
+        interval : float
+            Level.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Returns
+        -------
+        DataFrame
+            Index: the groups. `customers`; `expected_purchases` (and `clv`) with `_lower` and
+            `_upper` (credible); `purchases_pi_lower`, `purchases_pi_upper` (and
+            `value_pi_lower`, `value_pi_upper`; predictive).
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> total = clv.MBGNBD().fit(rfm).predict_totals(rfm, horizon="52W")
+        >>> total["customers"].to_dict()
+        {'all': 2357}
+        """
+        check_interval(interval, BOTH)
+        forecast = self._forecaster(horizon, terms)
+        return totals(rfm, self._points(rfm, horizon, terms), forecast(rfm), by, interval)
