@@ -77,7 +77,7 @@ def test_nutpie_and_pymc_sample_the_same_posterior(
     cdnow_rfm: pd.DataFrame, by_nuts: Fitted
 ) -> None:
     theirs = clv.GammaGamma().fit(
-        cdnow_rfm, method="nuts", sampler="pymc", draws=1000, tune=400, chains=2
+        cdnow_rfm, method="nuts", sampler="pymc", draws=1000, tune=500, chains=2
     )
     ours = by_nuts(clv.GammaGamma)
     assert theirs.sampling_.sampler == "pymc"
