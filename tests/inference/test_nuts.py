@@ -89,7 +89,7 @@ def test_nutpie_and_pymc_sample_the_same_posterior(
             1 / ours.sampling_.ess_bulk[name] + 1 / theirs.sampling_.ess_bulk[name]
         )
         assert abs(table.loc[name, "estimate"] - other.loc[name, "estimate"]) < 4 * error
-        # Of a standard deviation from some 400 effective draws or more: 3.5 %, in tails somewhat more.
+        # Of a standard deviation from some 400 effective draws: 3.5 %, in tails somewhat more.
         assert other.loc[name, "standard_error"] == pytest.approx(sd, rel=0.15)
 
 
