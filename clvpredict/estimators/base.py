@@ -110,10 +110,15 @@ class Estimator:
         """
         checked = check_options(method, options)
         unit = _unit_of(rfm, time_unit)
-        data = self._data(rfm)
-        if method not in ("mle", "map"):
-            warn_of_few(self._model, data)
-        result = fit_model(self._model, data, method, checked)
+        before = dict(vars(self))
+        try:
+            data = self._data(rfm)
+            if method not in ("mle", "map"):
+                warn_of_few(self._model, data)
+            result = fit_model(self._model, data, method, checked)
+        except BaseException:  # a keyboard interrupt, too, leaves the model as it was
+            vars(self).update(before)
+            raise
         self._result, self.time_unit_, self.data_ = result, unit, summary_metadata(rfm)
         self._observed = data
         self.fingerprint_ = data.fingerprint()

@@ -319,7 +319,8 @@ class PurchaseEstimator(Estimator, Answers):
             How long each is observed after the first purchase, in the model's unit (days where
             the model does not know it).
         seed : int
-            Equal seeds give equal bases.
+            Equal seeds give equal bases. Draw ``T`` with another seed than this one, or it will
+            not be independent of the customers.
         observation_end : str
             Date at which T ends.
 

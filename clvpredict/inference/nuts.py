@@ -164,7 +164,7 @@ def _mode(
     try:
         optimum = maximise(model, data, start, priors.log_density)
     except ConvergenceError as error:
-        return None, Convergence("converged", str(error), np.nan, np.nan, 0, 0)
+        return None, Convergence("no mode", str(error), np.nan, np.nan, 0, 0)
     return np.exp(optimum.log_theta), optimum.convergence
 
 
@@ -287,6 +287,7 @@ def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: in
             progressbar=options.progress,
             initvals=initial,
             nuts_sampler="pymc",
+            quiet=not options.progress,
             compute_convergence_checks=False,
             nuts={"target_accept": options.target_accept},
         )

@@ -14,7 +14,7 @@ from clvpredict.errors import InfiniteValueError, OptionError
 from clvpredict.options import POSTERIOR_METHODS
 from clvpredict.rfm import Array
 
-Status = Literal["converged", "unidentified"]
+Status = Literal["converged", "unidentified", "no mode"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Convergence:
 
     Parameters
     ----------
-    status : {"converged", "unidentified"}
-        A fit that did neither raises ConvergenceError and has no record.
+    status : {"converged", "unidentified", "no mode"}
+        A fit that did neither raises ConvergenceError and has no record; but NUTS also samples
+        posteriors for which no mode was found.
     message : str
         The same in words, with what to try.
     gradient_norm : float

@@ -115,10 +115,17 @@ class DrawnPurchases:
             name: evaluate(model, theta, self._nodes, process)
             for name, process in processes.items()
         }
+        # What diverges in a draw does so at every node; interpolation is for the other draws.
+        self._infinite: dict[str, npt.NDArray[np.bool_]] = {}
+        for name, values in self._values.items():
+            infinite = np.isinf(values).any(axis=0)
+            if infinite.any():
+                self._infinite[name] = infinite
+                values[:, infinite] = 0.0
 
     def diverges(self, name: str) -> bool:
         """Whether a quantity is infinite in some draw."""
-        return bool(np.isinf(self._values[name]).any())
+        return name in self._infinite
 
     def expected(self, rows: slice) -> dict[str, Array]:
         """Give p_alive and the quantities of the processes, shape (rows, draws)."""
@@ -132,6 +139,8 @@ class DrawnPurchases:
         for name, values in self._values.items():
             value = self._nodes.at_rows(values, rows)
             value *= alive
+            if name in self._infinite:
+                value[:, self._infinite[name]] = np.inf
             out[name] = value
         return out
 

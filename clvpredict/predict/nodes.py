@@ -50,7 +50,7 @@ class Nodes:
     weight: Array | None
 
     def at_rows(self, values: Array, rows: slice) -> Array:
-        """Interpolate from nodes to rows.
+        """Interpolate finite values from nodes to rows.
 
         Parameters
         ----------
@@ -66,12 +66,6 @@ class Nodes:
         if self.weight is None:
             return np.asarray(values[place])
         weight = self.weight[rows]
-        # What diverges does so at every node.
-        infinite = np.isinf(values).any(axis=0)
-        if infinite.any():
-            out = np.full((len(place), values.shape[1]), np.inf)
-            out[:, ~infinite] = self.at_rows(np.ascontiguousarray(values[:, ~infinite]), rows)
-            return out
         out = np.empty((len(place), values.shape[1]))
         begins = np.flatnonzero(np.append(True, np.diff(place) != 0))
         for begin, end in zip(begins, np.append(begins[1:], len(place)), strict=True):

@@ -21,8 +21,8 @@ Index = npt.NDArray[np.intp]
 #: From some rows and a generator of random numbers to values of shape (rows, draws), by name.
 Work = Callable[[slice, np.random.Generator], Mapping[str, Array]]
 
-# Customers × draws at a time and core: some tens of MB with all that is computed from them.
-_ELEMENTS = 400_000
+# Customers × draws at a time and core: some hundred MB with all that is computed from them.
+_ELEMENTS = 800_000
 
 
 @dataclass(frozen=True)
