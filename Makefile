@@ -41,7 +41,7 @@ test: $(DEV)  ## the default test suite
 
 slow: $(DEV)  ## the slow tests, simulation studies among them
 	@echo "Running the slow tests ..."
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m slow --ignore=tests/test_notebooks.py $(ARGS)
 
 notebooks: $(DEV)  ## execute every notebook for real
 	@echo "Executing the notebooks ..."

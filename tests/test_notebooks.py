@@ -26,6 +26,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 _SECONDS_PER_CELL = 120
+_LONG = ("02_bayesian.ipynb",)
 _LARGEST = 400_000  # bytes; what GitHub shows at once
 
 
@@ -71,7 +72,13 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def _marked(path: Path) -> Any:
+    """A notebook that samples takes most of a minute: `make notebooks` runs it, not `make test`."""
+    marks = [pytest.mark.slow] if path.name in _LONG else []
+    return pytest.param(path, marks=marks, id=path.name)
+
+
+@pytest.mark.parametrize("path", [_marked(path) for path in NOTEBOOKS])
 def test_notebook_runs_without_errors_and_warnings(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
