@@ -156,3 +156,19 @@ def unknown_option(name: str, value: object, allowed: Iterable[str]) -> OptionEr
     choices = ", ".join(repr(a) for a in allowed)
     hint = did_you_mean(value, allowed)
     return OptionError(f"{name}={value!r} is not known. Allowed: {choices}.{hint}")
+
+
+def refuse_unknown(subject: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse options that are not among the known ones.
+
+    Raises
+    ------
+    OptionError
+        Naming them, and what there is.
+    """
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise OptionError(
+            f"{subject} has no option {', '.join(map(repr, unknown))}; it has "
+            f"{', '.join(known)}.{did_you_mean(unknown[0], known)}"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.errors import OptionError, did_you_mean, unknown_option
+from clvpredict.errors import OptionError, refuse_unknown, unknown_option
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import PurchaseModel, SpendModel
 from clvpredict.predict import (
@@ -82,13 +82,7 @@ def check_drawing(given: Mapping[str, Any]) -> Drawing:
     OptionError
         For unknown names and values out of range.
     """
-    known = [f.name for f in fields(Drawing)]
-    unknown = [n for n in given if n not in known]
-    if unknown:
-        raise OptionError(
-            f"there is no option {', '.join(map(repr, unknown))}; of drawing there are "
-            f"{', '.join(known)}.{did_you_mean(unknown[0], known)}"
-        )
+    refuse_unknown("drawing", given, [f.name for f in fields(Drawing)])
     drawing = Drawing(**given)
     for name, least in (("draws", 2), ("seed", 0)):
         value = getattr(drawing, name)

@@ -13,8 +13,8 @@ from clvpredict.errors import (
     MethodNotice,
     OptionError,
     SamplingWarning,
-    did_you_mean,
     notify,
+    refuse_unknown,
 )
 from clvpredict.inference.bootstrap import fit_bootstrap
 from clvpredict.inference.diagnose import report, trustworthy
@@ -22,6 +22,7 @@ from clvpredict.inference.laplace import fit_laplace, fit_map
 from clvpredict.inference.mle import fit_mle
 from clvpredict.inference.priors import Priors, resolve
 from clvpredict.inference.result import FitResult
+from clvpredict.inference.sampling import NutsOptions
 from clvpredict.models.base import Model
 from clvpredict.options import Method, Sampler, choose
 from clvpredict.rfm import Array, Compressed
@@ -49,8 +50,8 @@ class FitOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Options:
-    """What ``fit`` takes besides the method.
+class Options(NutsOptions):
+    """What ``fit`` takes besides the method and the options of :class:`NutsOptions`.
 
     Parameters
     ----------
@@ -62,15 +63,6 @@ class Options:
     bootstrap : int
         With ``method="mle"``: replicates to take intervals from, instead of the asymptotic
         normal distribution.
-    draws : int
-        Draws to keep, of each chain.
-    tune, chains, cores, sampler, target_accept, progress
-        Of the sampler; see :class:`clvpredict.inference.nuts.NutsOptions`.
-    seed : int
-        Equal seeds give equal draws.
-    keep_partial : bool
-        After a keyboard interrupt keep the draws there are, instead of leaving the model as it
-        was.
     strict : bool
         Raise ConvergenceError, instead of a warning, if draws cannot be trusted.
     """
@@ -78,15 +70,6 @@ class Options:
     start: Mapping[str, float] | None = None
     priors: Mapping[str, Any] | None = None
     bootstrap: int = 0
-    draws: int = 1000
-    tune: int = 1000
-    chains: int = 4
-    cores: int | None = None
-    seed: int = 0
-    progress: bool = False
-    sampler: Sampler = "nutpie"
-    target_accept: float = 0.9
-    keep_partial: bool = False
     strict: bool = False
 
 
@@ -99,13 +82,7 @@ def check_options(method: str, given: Mapping[str, Any]) -> Options:
         For unknown names, and values out of range or of another method.
     """
     choose("method", method, Method)
-    known = [f.name for f in fields(Options)]
-    unknown = [n for n in given if n not in known]
-    if unknown:
-        raise OptionError(
-            f"fit() takes no option {', '.join(map(repr, unknown))}; it takes "
-            f"{', '.join(known)}.{did_you_mean(unknown[0], known)}"
-        )
+    refuse_unknown("fit", given, [f.name for f in fields(Options)])
     options = Options(**given)
     choose("sampler", options.sampler, Sampler)
     least = {"bootstrap": 0, "draws": 100, "tune": 100, "chains": 1, "seed": 0}
@@ -175,10 +152,9 @@ def _fit_posterior(
             k_hat = result.sample.how.k_hat if result.sample else None
             reason = f"because the posterior is not near normal (k-hat {k_hat:.2f} > 0.7)"
         notify(f"{model.title}: sampled by NUTS instead of Laplace, {reason}.", SamplingWarning)
-    from clvpredict.inference.nuts import NutsOptions, fit_nuts
+    from clvpredict.inference.nuts import fit_nuts
 
-    sampling = NutsOptions(**{f.name: getattr(options, f.name) for f in fields(NutsOptions)})
-    return _because(fit_nuts(model, data, priors, start, sampling), reason)
+    return _because(fit_nuts(model, data, priors, start, options), reason)
 
 
 def _choose(model: Model, data: Compressed) -> tuple[str, str]:

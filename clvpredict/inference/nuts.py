@@ -19,6 +19,7 @@ from clvpredict.inference.mle import maximise
 from clvpredict.inference.optimise import descend, hessian, inverse_or_none, newton
 from clvpredict.inference.priors import Priors
 from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling
+from clvpredict.inference.sampling import NutsOptions
 from clvpredict.models.base import Model
 from clvpredict.rfm import Array, Compressed
 
@@ -35,39 +36,6 @@ _STATS = {
 # Rows from which on chains side by side are faster than one after another: below, they would
 # mostly wait for one another.
 _THREADS_FROM = 10_000
-
-
-@dataclass(frozen=True)
-class NutsOptions:
-    """How to sample.
-
-    Parameters
-    ----------
-    draws, tune, chains : int
-        Of each chain: draws kept, and spent on tuning before; number of chains.
-    cores : int or None
-        Chains at a time; by default as many as there are cores.
-    seed : int
-        Equal seeds give equal draws.
-    progress : bool
-        Show a progress bar.
-    sampler : {"nutpie", "pymc"}
-        PyMC's own is slower; it is there to check by.
-    target_accept : float
-        Between 0 and 1: larger means smaller steps, against divergences.
-    keep_partial : bool
-        After a keyboard interrupt, go on with the draws there are.
-    """
-
-    draws: int = 1000
-    tune: int = 1000
-    chains: int = 4
-    cores: int | None = None
-    seed: int = 0
-    progress: bool = False
-    sampler: str = "nutpie"
-    target_accept: float = 0.9
-    keep_partial: bool = False
 
 
 @dataclass
