@@ -133,6 +133,11 @@ def test_equal_seeds(bayesian, cdnow_rfm, table):
     np.testing.assert_array_equal(other["clv_upper"], table["clv_upper"])
 
 
+def test_a_progress_bar_changes_nothing(bayesian, cdnow_rfm, table, capsys):
+    shown = bayesian.predict(cdnow_rfm, horizon="39W", interval=0.9, progress=True)
+    pd.testing.assert_frame_equal(shown, table)
+
+
 def test_margins_scale_money_and_nothing_else(bayesian, cdnow_rfm, table):
     kinds = np.where(np.arange(len(cdnow_rfm)) % 2, "a", "b")
     rfm = cdnow_rfm.assign(kind=kinds)
