@@ -9,7 +9,6 @@ import numpy as np
 
 from clvpredict.inference.cores import usable_cores
 from clvpredict.inference.mle import Optimum, maximise, result_at
-from clvpredict.inference.objective import total_log_likelihood
 from clvpredict.inference.priors import Priors
 from clvpredict.inference.psis import effective_size, resample, smooth_weights
 from clvpredict.inference.result import Convergence, FitResult, Sample, Sampling
@@ -136,14 +135,14 @@ def _proposal(optimum: Optimum) -> _Proposal | None:
 
 def _posterior_density(model: Model, data: Compressed, priors: Priors, points: Array) -> Array:
     """Log posterior density of ln(parameters) at each point, up to a constant."""
-    compiled = len(data) * len(points) >= _COMPILED_FROM
-    likelihood = total_log_likelihood(model, data, compiled=compiled)
-
-    def at(point: Array) -> float:
-        return likelihood(np.exp(point))[0] + priors.log_density(point)[0]
-
-    if not compiled:
-        return np.array([at(point) for point in points])
-    # The compiled kernel runs outside the interpreter lock.
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        return np.fromiter(pool.map(at, points), float, len(points))
+    if len(data) * len(points) < _COMPILED_FROM:
+        likelihoods = [
+            float(data.weight @ model.log_likelihood(tuple(theta), data))
+            for theta in np.exp(points)
+        ]
+    else:
+        # The compiled kernel runs outside the interpreter lock.
+        likelihood = model.fused(data)
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            likelihoods = list(pool.map(lambda theta: likelihood(theta)[0], np.exp(points)))
+    return np.array(likelihoods) + [priors.log_density(point)[0] for point in points]

@@ -48,25 +48,15 @@ class GeometricDropout(PurchaseModel):
     )
 
     @override
+    def log_likelihood(self, theta: Theta, data: Compressed) -> Array:
+        return self._terms(theta, data)[0]
+
+    @override
     def log_likelihood_and_gradient(self, theta: Theta, data: Compressed) -> tuple[Array, Array]:
         r, alpha, a, b = theta
         x = data.columns["x"]
         s = x + self.dropout_at_start
-        aged = data.tabulate("T", lambda T, alpha: np.log1p(T / alpha), alpha)
-        gap, log_odds = self._dead_odds(theta, data, aged)
-        mixture, dead = softplus(log_odds)
-
-        def survived(n: Array, a: Array, b: Array) -> Array:
-            s = n + self.dropout_at_start
-            return log_rising(b, s) - log_rising(a + b, s)
-
-        value = (
-            data.tabulate("x", lambda n, r: log_rising(r, n), r)
-            + data.tabulate("x", survived, a, b)
-            - r * aged
-            - x * (np.log(alpha) + aged)
-            + mixture
-        )
+        value, aged, gap, dead = self._terms(theta, data)
         slope_b = data.tabulate("x", lambda n, b: digamma_rising(b, n + self.dropout_at_start), b)
         slope_ab = data.tabulate(
             "x", lambda n, ab: digamma_rising(ab, n + self.dropout_at_start), a + b
@@ -79,6 +69,23 @@ class GeometricDropout(PurchaseModel):
         gradient[2] = dead / a - slope_ab
         gradient[3] = slope_b - slope_ab - dead / np.where(s > 0, b + s - 1.0, 1.0)
         return value, gradient
+
+    def _terms(self, theta: Theta, data: Compressed) -> tuple[Array, Array, Array, Array]:
+        """The log-likelihood, ln(1 + T/α), ln((α+T)/(α+t_x)), and P(dropped out at t_x)."""
+        r, alpha, a, b = theta
+        x = data.columns["x"]
+        aged = data.tabulate("T", lambda T, alpha: np.log1p(T / alpha), alpha)
+        gap, log_odds = self._dead_odds(theta, data, aged)
+        mixture, dead = softplus(log_odds)
+
+        def of_count(n: Array, r: Array, a: Array, b: Array) -> Array:
+            s = n + self.dropout_at_start
+            return log_rising(r, n) + log_rising(b, s) - log_rising(a + b, s)
+
+        value = (
+            data.tabulate("x", of_count, r, a, b) - r * aged - x * (np.log(alpha) + aged) + mixture
+        )
+        return value, aged, gap, dead
 
     def _dead_odds(self, theta: Theta, data: Compressed, aged: Array) -> tuple[Array, Array]:
         """ln((α+T)/(α+t_x)), and the log odds of having dropped out at t_x (−inf if s = 0)."""
