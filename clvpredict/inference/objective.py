@@ -17,19 +17,12 @@ _BLOCK = 8192
 _COMPILED_FROM = 50_000
 
 
-def total_log_likelihood(
-    model: Model, data: Compressed, *, compiled: bool | None = None
-) -> Callable[[Array], tuple[float, Array]]:
+def total_log_likelihood(model: Model, data: Compressed) -> Callable[[Array], tuple[float, Array]]:
     """Give the weighted log-likelihood of all rows and its gradient, as a function of theta.
 
-    Parameters
-    ----------
-    compiled : bool, optional
-        Whether to use the model's fused kernel; by default where there are many rows.
+    Where there are many rows, it is the model's fused kernel.
     """
-    if compiled is None:
-        compiled = len(data) >= _COMPILED_FROM
-    if compiled:
+    if len(data) >= _COMPILED_FROM:
         return model.fused(data)
     parts = np.array_split(np.arange(len(data)), max(1, len(data) // _BLOCK))
     blocks = [data.take(part) for part in parts]
@@ -55,21 +48,12 @@ class NegativeLog:
         In units of about 1.
     prior : callable, optional
         Log-density of the same point, and its gradient.
-    compiled : bool, optional
-        See :func:`total_log_likelihood`.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        data: Compressed,
-        prior: LogDensity | None = None,
-        *,
-        compiled: bool | None = None,
-    ) -> None:
+    def __init__(self, model: Model, data: Compressed, prior: LogDensity | None = None) -> None:
         self.total = float(data.weight.sum())
         self.evaluations = 0
-        self._likelihood = total_log_likelihood(model, data, compiled=compiled)
+        self._likelihood = total_log_likelihood(model, data)
         self._prior = prior
 
     def __call__(self, log_theta: Array) -> tuple[float, Array]:
