@@ -1,4 +1,8 @@
-"""The No-U-Turn sampler on the PyMC model of any model: by nutpie, or by PyMC itself."""
+"""The No-U-Turn sampler on the posterior of any model: by nutpie, or by PyMC itself.
+
+With priors that are given, what is sampled is the PyMC model's compiled density. With the
+defaults alone, the same density needs no compiling: it is the kernel's plus normal terms.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from clvpredict.errors import ConvergenceError, SamplingWarning, notify
-from clvpredict.inference import pymc_model as pymc_models
 from clvpredict.inference.cores import usable_cores
 from clvpredict.inference.diagnose import check_chains
 from clvpredict.inference.laplace import posterior_result
@@ -38,26 +41,76 @@ _STATS = {
 _THREADS_FROM = 10_000
 
 
+@dataclass(frozen=True)
+class _Space:
+    """An unconstrained space, and the posterior's density there.
+
+    Parameters
+    ----------
+    density : callable
+        From a point to value and gradient; several threads may call it.
+    forward, backward : callable
+        From parameters, shape (k,), to a point; from points, shape (..., k), to parameters.
+    logarithms : bool
+        Whether points are ln(parameters).
+    pymc_model : pymc.Model or None
+    """
+
+    density: Callable[[Array], tuple[Any, Array]]
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array], Array]
+    logarithms: bool
+    pymc_model: Any = None
+
+
+def _log_space(model: Model, data: Compressed, priors: Priors) -> _Space:
+    """ln(parameters), where default priors are normal."""
+    likelihood = model.fused(data)
+
+    def density(point: Array) -> tuple[float, Array]:
+        theta = np.exp(point)
+        value, gradient = likelihood(theta)
+        prior, slope = priors.log_density(point)
+        return value + prior, gradient * theta + slope
+
+    return _Space(density, np.log, np.exp, logarithms=True)
+
+
+def _pymc_space(model: Model, data: Compressed, priors: Priors, threaded: bool) -> _Space:
+    """The PyMC model's own, in which bounded priors are unbounded."""
+    from clvpredict.inference import pymc_model as pm
+
+    built = pm.build(model, data, priors)
+    compiled = pm.compile_density(model, priors, built, threaded=threaded)
+    shared = compiled.arguments(built)
+    return _Space(
+        lambda point: compiled.function(point, *shared),
+        lambda theta: pm.forward(built, dict(zip(priors.names, theta, strict=True))),
+        lambda points: pm.backward(built, points),
+        pm.all_logarithms(built),
+        built,
+    )
+
+
 @dataclass
 class _Whitened:
-    """A PyMC model's density around its mode, in units of its own spread.
+    """A density around its mode, in units of its own spread.
 
     Chains then begin where the posterior is, in a space where it is round.
     """
 
-    density: Callable[..., Any]
-    shared: tuple[Array, ...]
+    space: _Space
     centre: Array
     root: Array
     total: float
 
     def log_density(self, z: Array) -> tuple[float, Array]:
         """Value and gradient at z."""
-        value, gradient = self.density(self.points(z), *self.shared)
+        value, gradient = self.space.density(self.points(z))
         return float(value), gradient @ self.root
 
     def points(self, z: Array) -> Array:
-        """From the round space to PyMC's."""
+        """From the round space to the unconstrained one."""
         return self.centre + z @ self.root.T
 
     def __call__(self, z: Array, /) -> tuple[float, Array]:
@@ -78,27 +131,23 @@ def fit_nuts(
     KeyboardInterrupt
         If interrupted, unless ``options.keep_partial``.
     """
-    pymc_model = pymc_models.build(model, data, priors)
     threaded = len(data) >= _THREADS_FROM and options.chains > 1
-    density = pymc_models.compile_density(model, priors, pymc_model, threaded=threaded)
+    sampler = _sampler(options.sampler)
+    if priors.given or sampler is _by_pymc:
+        space = _pymc_space(model, data, priors, threaded)
+    else:
+        space = _log_space(model, data, priors)
     mode, convergence = _mode(model, data, priors, start)
     # In a bounded prior's own space the mode is elsewhere, or at infinity.
-    far = mode is None or not pymc_models.all_logarithms(pymc_model)
+    far = mode is None or not space.logarithms
     begin = np.median(priors.draw(101, 0), axis=0) if mode is None or far else mode
-    target = _Whitened(
-        density.function,
-        density.arguments(pymc_model),
-        pymc_models.forward(pymc_model, dict(zip(priors.names, begin, strict=True))),
-        np.eye(len(begin)),
-        float(data.weight.sum()),
-    )
+    target = _Whitened(space, space.forward(begin), np.eye(len(begin)), float(data.weight.sum()))
     if far:
         target.centre = target.centre + descend(target, np.zeros(len(begin)))[0]
     target = _whiten(target)
-    sampler = _sampler(options.sampler)
     try:
         cores = min(options.chains, usable_cores(options.cores)) if threaded else 1
-        z, stats, complete = sampler(target, pymc_model, options, cores)
+        points, stats, complete = sampler(target, options, cores)
     except (RuntimeError, ValueError) as error:
         # Less nutpie's list of addresses.
         said = " ".join(str(error).partition("Stack backtrace")[0].split())
@@ -107,7 +156,7 @@ def fit_nuts(
             "(model.prior_predictive(rfm)), check the summary for outliers (rfm.describe()), or "
             "use method='laplace'."
         ) from error
-    draws = pymc_models.backward(pymc_model, z)
+    draws = space.backward(points)
     how = check_chains(
         Sampling(
             sampler=options.sampler,
@@ -154,7 +203,7 @@ def _whiten(target: _Whitened) -> _Whitened:
 
 
 _Sampled = tuple[Array, dict[str, npt.NDArray[Any]], bool]
-_Sampler = Callable[[_Whitened, Any, NutsOptions, int], _Sampled]
+_Sampler = Callable[[_Whitened, NutsOptions, int], _Sampled]
 
 
 def _sampler(name: str) -> _Sampler:
@@ -168,7 +217,7 @@ def _sampler(name: str) -> _Sampler:
     return _by_pymc
 
 
-def _by_nutpie(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: int) -> _Sampled:
+def _by_nutpie(target: _Whitened, options: NutsOptions, cores: int) -> _Sampled:
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
@@ -237,10 +286,11 @@ def _stats(found: Any, chains: npt.NDArray[np.intp], draws: int) -> dict[str, np
     return out
 
 
-def _by_pymc(target: _Whitened, pymc_model: Any, options: NutsOptions, cores: int) -> _Sampled:
+def _by_pymc(target: _Whitened, options: NutsOptions, cores: int) -> _Sampled:
     import pymc as pm
 
-    begin = pymc_models.backward(pymc_model, target.centre)
+    pymc_model = target.space.pymc_model
+    begin = target.space.backward(target.centre)
     initial = {v.name: value for v, value in zip(pymc_model.free_RVs, begin, strict=True)}
     with warnings.catch_warnings(), pymc_model:
         # Our own checks say the same, and what to do.

@@ -20,21 +20,17 @@ import pandas as pd
 from clvpredict import special
 from clvpredict.rfm import Array, Compressed
 
-_READ = nb.types.Array(nb.float64, 1, "C", readonly=True)
-_CODES = nb.types.Array(nb.int32, 2, "C", readonly=True)
-_KERNEL = nb.float64(_READ, _READ, _CODES, _READ, nb.float64[::1])
 
-
-def _compiled[F: Callable[..., Any]](*signature: Any) -> Callable[[F], F]:
-    """Compile once per machine where a cache can be written, else once per process."""
+def _compiled[F: Callable[..., Any]]() -> Callable[[F], F]:
+    """Compile when first called: once per machine where a cache can be written."""
     options = {"nogil": True, "error_model": "numpy"}
 
     def decorate(f: F) -> F:
         compiler: Any = nb.njit
         try:
-            return cast("F", compiler(*signature, cache=True, **options)(f))
+            return cast("F", compiler(cache=True, **options)(f))
         except RuntimeError:  # numba finds no folder to write to
-            return cast("F", compiler(*signature, **options)(f))
+            return cast("F", compiler(**options)(f))
 
     return decorate
 
@@ -75,7 +71,7 @@ def _digamma_rising(a: float, n: float) -> float:
     return _digamma(a + n) - _digamma(a)
 
 
-@_compiled(_KERNEL)
+@_compiled()
 def geometric_dropout(theta, tables, codes, weight, gradient):  # type: ignore[no-untyped-def]
     """BG/NBD and MBG/NBD; see :class:`clvpredict.models.geometric_dropout.GeometricDropout`."""
     r, alpha, a, b = theta[0], theta[1], theta[2], theta[3]
@@ -146,7 +142,7 @@ def pack_histories(data: Compressed, start: int) -> tuple[Array, np.ndarray[Any,
     return np.concatenate(tables), np.ascontiguousarray(rows), weight[open_end]
 
 
-@_compiled(_KERNEL)
+@_compiled()
 def gamma_gamma(theta, tables, codes, weight, gradient):  # type: ignore[no-untyped-def]
     """Gamma-Gamma; see :class:`clvpredict.models.gamma_gamma.GammaGammaModel`."""
     p, q, v = theta[0], theta[1], theta[2]
