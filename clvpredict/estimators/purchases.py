@@ -278,8 +278,10 @@ class PurchaseEstimator(Estimator, Answers):
         out = pd.DataFrame(history).assign(
             p_alive=alive,
             churn_probability=1.0 - alive,
-            p_purchase=pr.p_purchase(model, theta, who, t),
-            expected_purchases=pr.expected_purchases(model, theta, who, t),
+            **{
+                name: pr.if_alive(model, theta, who, process)
+                for name, process in pr.purchase_processes(model, t).items()
+            },
         )
         out.insert(0, "customer_id", customer_ids(rfm).reset_index(drop=True))
         out.attrs = {}

@@ -50,9 +50,7 @@ def fit_map(model: Model, data: Compressed, priors: Priors, start: Array | None)
         value, gradient = priors.log_density(log_theta)
         return value - float(log_theta.sum()), gradient - 1.0
 
-    optimum = maximise(model, data, start, density_of_theta)
-    result = result_at(model, data, "map", optimum)
-    return result
+    return result_at(model, data, "map", maximise(model, data, start, density_of_theta))
 
 
 def fit_laplace(

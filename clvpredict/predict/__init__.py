@@ -1,14 +1,13 @@
 """What customers will do, under given parameters (``point``) or under draws of them (``draws``)."""
 
-from clvpredict.predict.draws import DrawnPurchases, Realised, mean_over_draws, purchase_processes
-from clvpredict.predict.nodes import Process
+from clvpredict.predict.draws import DrawnPurchases, Realised, mean_over_draws
 from clvpredict.predict.point import (
     Customers,
+    Process,
     diverges,
-    expected_purchases,
     if_alive,
     p_alive,
-    p_purchase,
+    purchase_processes,
 )
 from clvpredict.predict.reduce import (
     DistinctRows,
@@ -31,13 +30,11 @@ __all__ = [
     "Work",
     "collect",
     "diverges",
-    "expected_purchases",
     "if_alive",
     "interval_of",
     "intervals",
     "mean_over_draws",
     "p_alive",
-    "p_purchase",
     "purchase_processes",
     "share_above",
     "sums",

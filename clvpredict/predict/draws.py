@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clvpredict.models.base import PurchaseModel
-from clvpredict.predict.nodes import Process, choose_nodes, evaluate
+from clvpredict.predict.nodes import choose_nodes, evaluate
+from clvpredict.predict.point import Process
 from clvpredict.predict.reduce import DistinctRows, intervals
 from clvpredict.rfm import Array, Histories
 
@@ -41,20 +42,6 @@ class Realised:
     some: npt.NDArray[np.int64]
     span: Array
     ended: npt.NDArray[np.bool_]
-
-
-def purchase_processes(model: PurchaseModel, t: float) -> dict[str, Process]:
-    """p_purchase and expected_purchases within the horizon, of alive customers."""
-    at = np.asarray(t)
-    if np.isinf(t):
-        return {
-            "p_purchase": lambda alive: np.ones(np.shape(alive[0])),
-            "expected_purchases": model.process_limit,
-        }
-    return {
-        "p_purchase": lambda alive: -np.expm1(model.process_no_purchase(alive, at)),
-        "expected_purchases": lambda alive: model.process_mean(alive, at),
-    }
 
 
 def mean_over_draws(

@@ -7,7 +7,6 @@ of customers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clvpredict.inference.cores import usable_cores
-from clvpredict.models.base import PurchaseModel, Theta
+from clvpredict.models.base import PurchaseModel
+from clvpredict.predict.point import Process
 from clvpredict.rfm import Array, group_rows
 from clvpredict.special import DRAWS, at_accuracy
-
-Process = Callable[[Theta], Array]
 
 # Ages per frequency, tried in turn.
 _SIZES = (12, 20, 32)

@@ -17,6 +17,8 @@ from clvpredict.models.base import PurchaseModel, Theta
 from clvpredict.rfm import Array, Histories, compress_histories, group_rows
 
 Index = npt.NDArray[np.intp]
+#: From the process of alive customers to a value each.
+Process = Callable[[Theta], Array]
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,7 @@ def p_alive(model: PurchaseModel, theta: Theta, who: Customers) -> Array:
     return model.p_alive(theta, who.h)[who.inverse]
 
 
-def if_alive(
-    model: PurchaseModel, theta: Theta, who: Customers, f: Callable[[Theta], Array]
-) -> Array:
+def if_alive(model: PurchaseModel, theta: Theta, who: Customers, f: Process) -> Array:
     """P(alive) times a quantity of the process from T on.
 
     Parameters
@@ -73,20 +73,18 @@ def if_alive(
     return (model.p_alive(theta, who.h) * given_alive[who.pair])[who.inverse]
 
 
-def p_purchase(model: PurchaseModel, theta: Theta, who: Customers, t: float) -> Array:
-    """P(at least one purchase in (T, T + t]), shape (n,); P(alive) for t = inf."""
+def purchase_processes(model: PurchaseModel, t: float) -> dict[str, Process]:
+    """p_purchase and expected_purchases within the horizon, of alive customers."""
+    at = np.asarray(t)
     if np.isinf(t):
-        return p_alive(model, theta, who)
-    return if_alive(
-        model, theta, who, lambda a: -np.expm1(model.process_no_purchase(a, np.asarray(t)))
-    )
-
-
-def expected_purchases(model: PurchaseModel, theta: Theta, who: Customers, t: float) -> Array:
-    """E[purchases in (T, T + t]], shape (n,); for t = inf the limit, inf where it diverges."""
-    if np.isinf(t):
-        return if_alive(model, theta, who, model.process_limit)
-    return if_alive(model, theta, who, lambda a: model.process_mean(a, np.asarray(t)))
+        return {
+            "p_purchase": lambda alive: np.ones(np.shape(alive[0])),
+            "expected_purchases": model.process_limit,
+        }
+    return {
+        "p_purchase": lambda alive: -np.expm1(model.process_no_purchase(alive, at)),
+        "expected_purchases": lambda alive: model.process_mean(alive, at),
+    }
 
 
 def diverges(model: PurchaseModel, theta: Theta) -> InfiniteValueError:
@@ -97,6 +95,5 @@ def diverges(model: PurchaseModel, theta: Theta) -> InfiniteValueError:
     return InfiniteValueError(
         f"{model.title}: without discounting the expected number of future purchases is infinite "
         f"at these parameters ({said}): too many customers hardly ever drop out. Give a "
-        "discount_rate > 0 or a finite "
-        "horizon."
+        "discount_rate > 0 or a finite horizon."
     )

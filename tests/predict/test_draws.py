@@ -44,11 +44,9 @@ def test_expectations_under_a_draw_are_the_point_predictions(model: PurchaseMode
     who = pr.Customers.of(*(columns[c][rows] for c in ("x", "t_x", "T")))
     for i, point in enumerate(theta):
         one = tuple(np.asarray(v) for v in point)
-        for name, f in (
-            ("p_purchase", pr.p_purchase),
-            ("expected_purchases", pr.expected_purchases),
-        ):
-            np.testing.assert_allclose(expected[name][:, i], f(model, one, who, t), rtol=1e-5)
+        for name, process in pr.purchase_processes(model, t).items():
+            exact = pr.if_alive(model, one, who, process)
+            np.testing.assert_allclose(expected[name][:, i], exact, rtol=1e-5)
         np.testing.assert_allclose(expected["p_alive"][:, i], pr.p_alive(model, one, who))
 
 
