@@ -27,7 +27,7 @@ LAYERS = [
     ("inference", "maximum likelihood, standard errors: once, for every model"),
     ("models  |  transactions", "formulas of the papers  |  table expressions"),
     ("rfm", "the summary, its checks, its exact compression"),
-    ("special · options", "numerics; units and named choices"),
+    ("special · options · atomic", "numerics; units and named choices; files whole or not at all"),
     ("errors", "every error and warning"),
 ]
 # The data's way: the layer that makes the thing, the thing, and how.

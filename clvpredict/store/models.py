@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import clvpredict
+from clvpredict.atomic import new_folder
 from clvpredict.errors import ArtefactError, OptionError, did_you_mean
 from clvpredict.estimators import (
     ESTIMATORS,
@@ -22,7 +23,6 @@ from clvpredict.estimators import (
 from clvpredict.inference.dependence import Dependence
 from clvpredict.inference.result import Convergence, FitResult, Sampling
 from clvpredict.options import TimeUnit
-from clvpredict.store.atomic import new_folder
 from clvpredict.store.draws import draws_file, read_draws, write_draws
 
 SCHEMA_VERSION = 2

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clvpredict.atomic import new_file
 from clvpredict.errors import ClvError, DataError, DataWarning, OptionError, Problem, notify
-from clvpredict.store.atomic import new_file
 
 # Spreadsheets take a cell that starts with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -266,7 +266,7 @@ def test_a_failed_save_leaves_the_old_model(fitted, saved, monkeypatch, broken):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, broken, fail)
-        patch.setattr("clvpredict.store.atomic._exchange", lambda one, other: False)
+        patch.setattr("clvpredict.atomic._exchange", lambda one, other: False)
         with pytest.raises(OSError, match="No space"):
             clv.save_model(fitted["bgnbd"], saved)
     assert clv.load_model(saved).params_ == fitted["clv"].params_

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from clvpredict.store import atomic
-from clvpredict.store.atomic import new_file, new_folder
+from clvpredict import atomic
+from clvpredict.atomic import new_file, new_folder
 
 
 def fail(*args, **kwargs):

@@ -1,25 +1,15 @@
-"""How predictions fare on purchases that the model has not seen. Every function gives a table."""
+"""Levels: how many purchases were predicted, and how many came."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.errors import DataError, OptionError, Problem
-from clvpredict.models.registry import model_by_name
-from clvpredict.rfm import Array, Provenance, check_rfm, provenance_of
-
-_PURCHASES = ("frequency", "recency", "T", "frequency_holdout", "duration_holdout")
-
-
-class Predictor(Protocol):
-    """Anything that predicts purchases, or has it under ``purchases`` as ``CLVModel`` does."""
-
-    def expected_purchases(self, rfm: pd.DataFrame, horizon: float) -> pd.Series:
-        """E[purchases within ``horizon`` after T], one value per row."""
+from clvpredict.errors import OptionError
+from clvpredict.evaluate.subject import naive, periods, predicted, title
+from clvpredict.rfm import Array
 
 
 def calibration_table(model: Any, split: pd.DataFrame, *, top: int = 7) -> pd.DataFrame:
@@ -63,13 +53,13 @@ def calibration_table(model: Any, split: pd.DataFrame, *, top: int = 7) -> pd.Da
     """
     if top < 1:
         raise OptionError(f"top={top!r} must be at least 1.")
-    columns, predicted = _predicted(model, split)
+    columns, expected = predicted(model, split)
     group = np.minimum(columns["frequency"], top).astype(int)
     frame = pd.DataFrame(
         {
-            "predicted": predicted,
+            "predicted": expected,
             "observed": columns["frequency_holdout"],
-            "naive": _naive(columns),
+            "naive": naive(columns),
         }
     ).groupby(group)
     mean = frame.mean()
@@ -84,9 +74,9 @@ def calibration_table(model: Any, split: pd.DataFrame, *, top: int = 7) -> pd.Da
     ).reindex(range(top + 1))
     table["customers"] = table["customers"].fillna(0).astype(np.int64)
     table.insert(0, "frequency", [*map(str, range(top)), f"{top}+"])
-    table.insert(0, "model", _title(model))
+    table.insert(0, "model", title(model))
     table = table.reset_index(drop=True)
-    table.attrs = _periods(split, columns["duration_holdout"])
+    table.attrs = periods(split, columns["duration_holdout"])
     return table
 
 
@@ -123,13 +113,13 @@ def holdout_totals(model: Any, split: pd.DataFrame) -> pd.DataFrame:
     >>> totals.loc["predicted_total"].round().to_dict()
     {'BG/NBD': 1653.0, 'naive': 2930.0}
     """
-    columns, predicted = _predicted(model, split)
+    columns, expected = predicted(model, split)
     observed = columns["frequency_holdout"]
     table = pd.DataFrame(
-        {_title(model): _totals(predicted, observed), "naive": _totals(_naive(columns), observed)}
+        {title(model): _totals(expected, observed), "naive": _totals(naive(columns), observed)}
     )
     table.index.name = "quantity"
-    table.attrs = _periods(split, columns["duration_holdout"])
+    table.attrs = periods(split, columns["duration_holdout"])
     return table
 
 
@@ -142,57 +132,4 @@ def _totals(predicted: Array, observed: Array) -> dict[str, float]:
         "bias_percent": 100.0 * float(error.sum()) / total if total else float("nan"),
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
-    }
-
-
-def _naive(columns: dict[str, Array]) -> Array:
-    """Purchases of a customer who goes on as before; none where no time was observed."""
-    age = columns["T"]
-    rate = np.divide(columns["frequency"], age, out=np.zeros_like(age), where=age > 0)
-    return rate * columns["duration_holdout"]
-
-
-def _predicted(model: Any, split: pd.DataFrame) -> tuple[dict[str, Array], Array]:
-    """Check the split; return its columns and the expected holdout purchases, shape (n,)."""
-    columns = check_rfm(split, _PURCHASES)
-    duration = columns["duration_holdout"]
-    if not (duration > 0).all():
-        fix = "split = clvpredict.calibration_holdout(transactions, calibration_end=...)"
-        raise DataError("split", [Problem("no holdout: duration_holdout is 0", fix)])
-    _refuse_in_sample(model, provenance_of(split))
-    buying: Predictor = getattr(model, "purchases", model)
-    predicted = np.empty(len(split))
-    for length in np.unique(duration):
-        rows = duration == length
-        predicted[rows] = buying.expected_purchases(split.loc[rows], float(length)).to_numpy()
-    return columns, predicted
-
-
-def _refuse_in_sample(model: Any, split: Provenance | None) -> None:
-    fitted = getattr(getattr(model, "purchases", model), "data_", None)
-    if split is None or split.calibration_end is None or not fitted:
-        return
-    last = fitted.get("calibration_end") or fitted.get("observation_end")
-    if last is not None and pd.Timestamp(last) > pd.Timestamp(split.calibration_end):
-        raise OptionError(
-            f"the model was fitted on data up to {last}, which reach into the holdout (it begins "
-            f"after {split.calibration_end}): that would not be a test. Fit it on the split: "
-            "model.fit(split)"
-        )
-
-
-def _title(model: Any) -> str:
-    buying = getattr(model, "purchases", model)
-    result = getattr(buying, "result_", None)
-    return type(buying).__name__ if result is None else model_by_name(result.model).title
-
-
-def _periods(split: pd.DataFrame, duration: npt.NDArray[np.float64]) -> dict[Any, Any]:
-    """What a picture says on its axes."""
-    provenance = provenance_of(split)
-    return {
-        "duration_holdout": float(duration.max()),
-        "time_unit": provenance.unit.label if provenance else None,
-        "calibration_end": provenance.calibration_end if provenance else None,
-        "observation_end": provenance.observation_end if provenance else None,
     }

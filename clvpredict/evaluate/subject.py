@@ -1,0 +1,83 @@
+"""What is evaluated: fitted models, held to what came after their data."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict.errors import DataError, OptionError, Problem
+from clvpredict.models.registry import model_by_name
+from clvpredict.rfm import Array, Provenance, check_rfm, provenance_of
+
+_PURCHASES = ("frequency", "recency", "T", "frequency_holdout", "duration_holdout")
+
+
+class Predictor(Protocol):
+    """Anything that predicts purchases, or has it under ``purchases`` as ``CLVModel`` does."""
+
+    def expected_purchases(self, rfm: pd.DataFrame, horizon: float) -> pd.Series:
+        """E[purchases within ``horizon`` after T], one value per row."""
+
+
+def naive(columns: dict[str, Array]) -> Array:
+    """Purchases of a customer who goes on as before; none where no time was observed."""
+    age = columns["T"]
+    rate = np.divide(columns["frequency"], age, out=np.zeros_like(age), where=age > 0)
+    return rate * columns["duration_holdout"]
+
+
+def predicted(model: Any, split: pd.DataFrame) -> tuple[dict[str, Array], Array]:
+    """Check the split; return its columns and the expected holdout purchases, shape (n,)."""
+    columns = check_rfm(split, _PURCHASES)
+    duration = columns["duration_holdout"]
+    if not (duration > 0).all():
+        fix = "split = clvpredict.calibration_holdout(transactions, calibration_end=...)"
+        raise DataError("split", [Problem("no holdout: duration_holdout is 0", fix)])
+    refuse_in_sample(model, provenance_of(split))
+    buying: Predictor = getattr(model, "purchases", model)
+    found = np.empty(len(split))
+    for length in np.unique(duration):
+        rows = duration == length
+        found[rows] = buying.expected_purchases(split.loc[rows], float(length)).to_numpy()
+    return columns, found
+
+
+def refuse_in_sample(model: Any, split: Provenance | None) -> None:
+    """Refuse a model that was fitted on what it is to be held to.
+
+    Raises
+    ------
+    OptionError
+        If its data reach into the holdout.
+    """
+    fitted = getattr(getattr(model, "purchases", model), "data_", None)
+    if split is None or split.calibration_end is None or not fitted:
+        return
+    last = fitted.get("calibration_end") or fitted.get("observation_end")
+    if last is not None and pd.Timestamp(last) > pd.Timestamp(split.calibration_end):
+        raise OptionError(
+            f"the model was fitted on data up to {last}, which reach into the holdout (it begins "
+            f"after {split.calibration_end}): that would not be a test. Fit it on the split: "
+            "model.fit(split)"
+        )
+
+
+def title(model: Any) -> str:
+    """What tables call a model."""
+    buying = getattr(model, "purchases", model)
+    result = getattr(buying, "result_", None)
+    return type(buying).__name__ if result is None else model_by_name(result.model).title
+
+
+def periods(split: pd.DataFrame, duration: npt.NDArray[np.float64]) -> dict[Any, Any]:
+    """What a picture says on its axes."""
+    provenance = provenance_of(split)
+    return {
+        "duration_holdout": float(duration.max()),
+        "time_unit": provenance.unit.label if provenance else None,
+        "calibration_end": provenance.calibration_end if provenance else None,
+        "observation_end": provenance.observation_end if provenance else None,
+    }
