@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataError, Problem
-from clvpredict.plots.style import SERIES, finish, new_axes
+from clvpredict.plots.style import SERIES, finish, new_axes, percent, thousands
 from clvpredict.rfm import require_column
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def plot_prior_predictive(
     ax.set_title(f"What the priors of {table.attrs.get('model', 'the model')} imply")
     ax.set_xlabel(quantity.replace("_", " "))
     ax.set_ylabel("Draws")
-    finish(ax)
+    thousands(ax.yaxis)
+    finish(ax, legend="upper right", headroom=0.25)
     return ax
 
 
@@ -124,6 +125,7 @@ def plot_customer(
         ax.hist(values, bins=edges.tolist(), weights=share, color=colour, alpha=0.65, label=label)
     ax.set_xlabel(realised.replace("_", " "))
     ax.set_ylabel("Share of draws")
+    percent(ax.yaxis)
     ax.set_title("One customer: the mean is known better than the outcome")
-    finish(ax)
+    finish(ax, legend="upper right", headroom=0.25)
     return ax
