@@ -173,14 +173,18 @@ def calibration_holdout(
     observation_start, time_unit, collapse, returns, include_first_transaction, timezone, \
 currency, strict
         As in :func:`rfm_summary`. A collapse period that `calibration_end` cuts in two counts
-        on both sides.
+        on both sides. With `include_first_transaction`, ``frequency_last`` counts the first
+        purchase if it is in its window.
 
     Returns
     -------
-    RFMSummary, shape (customers, 8)
-        The columns of :func:`rfm_summary` as of `calibration_end`; ``frequency_holdout``, the
-        purchases after it; ``monetary_value_holdout``, their mean value (0 where there is
-        none); ``duration_holdout``, the length of the holdout period in the time unit. Without
+    RFMSummary, shape (customers, 10)
+        The columns of :func:`rfm_summary` as of `calibration_end`; ``frequency_last``, the
+        repeat purchases in as long a time up to `calibration_end` as the holdout is after it
+        (what "the last period repeats" predicts), and ``monetary_value_last``, their mean
+        value; ``frequency_holdout``, the purchases after `calibration_end`;
+        ``monetary_value_holdout``, their mean value (0 where there is none, as above);
+        ``duration_holdout``, the length of the holdout period in the time unit. Without
         amounts, there are no monetary columns.
 
     Raises

@@ -130,6 +130,19 @@ class Settings:
         """Return the hours between the starts of two moments' periods."""
         return (self.period(last) - self.period(first)) / timedelta(hours=1)
 
+    def before_last(self, end: date) -> date:
+        """Return the period before the window that is as long as the holdout and ends with it.
+
+        The window is of the calibration: its last period is the one of `calibration_end`.
+        """
+        assert self.calibration_end is not None  # a split is asked for
+        last = self.period(self.calibration_end)
+        length = self.period(end) - last
+        try:
+            return last - length
+        except OverflowError:  # longer than the calendar: the window is all there is
+            return type(last).min
+
 
 def _zone(name: str) -> ZoneInfo:
     try:

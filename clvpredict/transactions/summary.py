@@ -167,8 +167,10 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
     -------
     Table
         ``id``; ``n, first, last, value`` of the purchases up to the end (of calibration);
-        ``n_later, value_later`` of those after it; ``n_void`` periods that returns have
-        emptied, ``n_free`` purchases of value zero. Columns that are not needed are absent.
+        ``n_last, value_last`` of those in as long a time before it as the holdout is after
+        it, with the first purchase; ``n_later, value_later`` of those after it; ``n_void``
+        periods that returns have emptied, ``n_free`` purchases of value zero. Columns that are
+        not needed are absent.
     """
     found = ready.found
     signed = settings.returns == "net" and found["negative"] > 0
@@ -177,15 +179,18 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
     if settings.has_amounts and not (settings.include_first or by_argmin):
         table = _with_start(table, signed=signed)
     bought = _bought(table, signed=signed)
-    early, late = bought, None
+    early, late, recent = bought, None, None
     if settings.split:
         early, late = _both(~table.later, bought), _both(table.later, bought)
+        since = moment(settings.before_last(ready.end), settings)
+        recent = _both(table.period > since, early)
     out = {
         "n": table.count(where=early),
         "first": table.period.min(where=early),
         "last": table.period.max(where=early),
     }
     if settings.split:
+        out["n_last"] = table.count(where=recent)
         out["n_later"] = table.count(where=late)
     if bought is not None:
         out["n_void"] = table.count(where=~bought)
@@ -198,6 +203,7 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
             value = table.net.sum(where=_both(table.period > table.start, early))
         out["value"] = value.cast("float64")
         if settings.split:
+            out["value_last"] = table.net.sum(where=recent).cast("float64")
             out["value_later"] = table.net.sum(where=late).cast("float64")
         if found["zero"]:
             out["n_free"] = table.count(where=_both(table.net == 0, early))
@@ -282,7 +288,7 @@ def to_summary(
     result = result.take(pc.sort_indices(result["id"]))
     n = _integers(result, "n")
     first, last = _hours(result["first"]), _hours(result["last"])
-    end = pa.chunked_array([pa.array([settings.period(settings.calibration_end or ready.end)])])
+    end = _column(settings.period(settings.calibration_end or ready.end))
     frequency = n if settings.include_first else n - 1
     columns: dict[str, Any] = {
         "customer_id": _ids(result["id"], id_type),
@@ -294,6 +300,14 @@ def to_summary(
     if settings.has_amounts:
         columns["monetary_value"] = coding.mean(result["value"], frequency)
     if settings.calibration_end is not None:
+        # All purchases of customers who are younger than the window are in it; the first one
+        # counts as it does in the summary.
+        young = first > _hours(_column(settings.before_last(ready.end)))
+        n_last = np.where(young, frequency, _integers(result, "n_last"))
+        columns["frequency_last"] = n_last
+        if settings.has_amounts:
+            value_last = pc.if_else(pa.array(young), result["value"], result["value_last"])
+            columns["monetary_value_last"] = coding.mean(value_last, n_last)
         n_later = _integers(result, "n_later")
         columns["frequency_holdout"] = n_later
         if settings.has_amounts:
@@ -364,6 +378,10 @@ def _integers(result: pa.Table, column: str) -> npt.NDArray[np.int64]:
         return np.zeros(result.num_rows, np.int64)
     counts: npt.NDArray[np.int64] = result[column].cast(pa.int64()).to_numpy()
     return counts
+
+
+def _column(moment: date) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array([moment])])
 
 
 def _hours(moments: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -78,9 +78,17 @@ def brute_force(
             "monetary_value": _mean(counted),
         }
         if calibration_end:
+            length = _start(end, collapse) - _start(cut, collapse)
+            recent = [
+                value
+                for period, value in early.items()
+                if _start(cut, collapse) - length < period
+                and (include_first_transaction or period > first)
+            ]
+            row["frequency_last"] = len(recent)
+            row["monetary_value_last"] = _mean(recent)
             row["frequency_holdout"] = len(holdout)
             row["monetary_value_holdout"] = _mean(list(holdout.values()))
-            length = _start(end, collapse) - _start(cut, collapse)
             row["duration_holdout"] = length / HOUR / unit_hours
         out.append(row)
     return pd.DataFrame(out)

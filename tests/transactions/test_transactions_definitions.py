@@ -44,6 +44,7 @@ def compare(got, want):
         ("W", {"calibration_end": "2023-02-01"}),
         ("M", {"calibration_end": "2023-01-25", "observation_end": "2023-02-16"}),
         ("10D", {"observation_end": "2023-02-10", "include_first_transaction": True}),
+        ("D", {"calibration_end": "2023-02-20", "include_first_transaction": True}),
         ("h", {"observation_end": "2024-01-01"}),
     ],
 )
@@ -116,10 +117,11 @@ def test_columns_types_and_order(messy):
     assert got["customer_id"].is_monotonic_increasing
     split = clv.calibration_holdout(messy, calibration_end="2023-02-01", amount=None)
     assert list(split.columns) == [
-        *("customer_id", "frequency", "recency", "T", "frequency_holdout", "duration_holdout")
+        *("customer_id", "frequency", "recency", "T"),
+        *("frequency_last", "frequency_holdout", "duration_holdout"),
     ]
     kinds = split.dtypes.astype(str).tolist()
-    assert kinds == ["int64", "int64", "float64", "float64", "int64", "float64"]
+    assert kinds == ["int64", "int64", "float64", "float64", "int64", "int64", "float64"]
 
 
 def test_provenance(messy):
@@ -248,6 +250,8 @@ def test_customers_of_the_holdout_only_are_left_out():
         "frequency": [0],
         "T": [4.0],
         "monetary_value": [0.0],
+        "frequency_last": [0],
+        "monetary_value_last": [0.0],
         "frequency_holdout": [1],
         "monetary_value_holdout": [7.0],
         "duration_holdout": [5.0],
@@ -258,6 +262,33 @@ def test_customers_of_the_holdout_only_are_left_out():
         "customers first buying after calibration_end": 2,
     }
     assert got.provenance.counts["holdout purchases"] == 1
+
+
+def test_the_last_period_is_as_long_as_the_holdout():
+    frame = table(
+        [
+            *[(1, "2024-01-01", 8), (1, "2024-01-05", 1), (1, "2024-01-06", 2)],
+            *[(1, "2024-01-10", 4), (2, "2024-01-06", 8), (2, "2024-01-07", 5)],
+            *[(3, "2024-01-10", 9), (4, "2024-01-01", 1), (1, "2024-01-15", 3)],
+        ]
+    )
+    options = {"calibration_end": "2024-01-10", "observation_end": "2024-01-15"}
+    got = clv.calibration_holdout(frame, **options)
+    # Five days, 6 to 10 January; first purchases are not counted.
+    assert got["frequency_last"].tolist() == [2, 1, 0, 0]
+    assert got["monetary_value_last"].tolist() == [3.0, 5.0, 0.0, 0.0]
+    got = clv.calibration_holdout(frame, **options, include_first_transaction=True)
+    assert got["frequency_last"].tolist() == [2, 2, 1, 0]
+    assert got["monetary_value_last"].tolist() == [3.0, 6.5, 9.0, 0.0]
+
+
+@pytest.mark.parametrize("collapse", ["h", "D", "W"])
+def test_a_holdout_longer_than_the_calendar_before_it(collapse):
+    frame = table([(1, "2024-01-01", 1), (1, "2024-01-09", 2), (1, "2024-01-30", 2)])
+    got = clv.calibration_holdout(
+        frame, calibration_end="2024-01-20", observation_end="9999-12-31", collapse=collapse
+    )
+    assert got["frequency_last"].tolist() == got["frequency"].tolist() == [1]
 
 
 # --- amounts -----------------------------------------------------------------------------

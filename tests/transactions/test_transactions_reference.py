@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import clvpredict as clv
@@ -19,6 +21,27 @@ def test_cdnow_calibration(cdnow_split):
     assert (cdnow_split["duration_holdout"] == 39).all()
     assert cdnow_split.provenance.counts["zero-value purchases"] == 8
     assert cdnow_split.provenance.excluded == {}
+
+
+@pytest.mark.parametrize("collapse", ["D", "W"])
+@pytest.mark.parametrize("cut", ["1997-04-02", "1997-09-30", "1997-12-31", "1998-05-31"])
+def test_the_last_period_by_pandas(cdnow, cut, collapse):
+    """Repeat purchases in (cut - holdout, cut], from the transactions by pandas alone."""
+    got = clv.calibration_holdout(cdnow, calibration_end=cut, collapse=collapse)
+    day = cdnow["date"] - pd.to_timedelta(
+        cdnow["date"].dt.day_of_week if collapse == "W" else 0, unit="D"
+    )
+    start = pd.Timestamp(cut) - pd.Timedelta(
+        days=pd.Timestamp(cut).weekday() if collapse == "W" else 0
+    )
+    bought = cdnow.assign(day=day)[cdnow["date"] <= cut]
+    bought = bought.groupby(["customer_id", "day"])["amount"].sum().reset_index()
+    repeat = bought[bought["day"] > bought.groupby("customer_id")["day"].transform("min")]
+    recent = repeat[repeat["day"] > start - (day.max() - start)].groupby("customer_id")["amount"]
+    want = recent.agg(["size", "mean"]).reindex(got["customer_id"]).fillna(0)
+    assert (got["frequency_last"] == want["size"].to_numpy()).all()
+    np.testing.assert_allclose(got["monetary_value_last"], want["mean"], rtol=1e-12)
+    assert got["frequency_last"].sum() > 0
 
 
 def test_a_split_is_the_summary_as_of_its_date(cdnow_split, cdnow_rfm):
