@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clvpredict.estimators import BGNBD, MBGNBD, CLVModel, GammaGamma
     from clvpredict.rfm import convert_unit
     from clvpredict.store import load_model, save_model, write_table
-    from clvpredict.transactions import calibration_holdout, rfm_summary
+    from clvpredict.transactions import calibration_holdout, purchase_history, rfm_summary
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ _HOMES = {
     "convert_unit": "rfm",
     "load_cdnow": "datasets",
     "load_model": "store",
+    "purchase_history": "transactions",
     "rfm_summary": "transactions",
     "save_model": "store",
     "write_table": "store",
@@ -41,6 +42,7 @@ __all__ = [
     "convert_unit",
     "load_cdnow",
     "load_model",
+    "purchase_history",
     "rfm_summary",
     "save_model",
     "write_table",

@@ -9,9 +9,11 @@ from clvpredict.options import Collapse, Returns, TimeUnit
 from clvpredict.transactions.settings import Moment, Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from clvpredict.rfm import RFMSummary
 
-__all__ = ["calibration_holdout", "rfm_summary"]
+__all__ = ["calibration_holdout", "purchase_history", "rfm_summary"]
 
 
 def rfm_summary(
@@ -104,6 +106,7 @@ def rfm_summary(
     See Also
     --------
     calibration_holdout : The same with a holdout period, to check predictions on.
+    purchase_history : The purchases one by one.
 
     References
     ----------
@@ -123,7 +126,6 @@ def rfm_summary(
         amount=amount,
         observation_end=observation_end,
         observation_start=observation_start,
-        calibration_end=None,
         time_unit=time_unit,
         collapse=collapse,
         returns=returns,
@@ -131,7 +133,6 @@ def rfm_summary(
         timezone=timezone,
         currency=currency,
         strict=strict,
-        split=False,
     )
     from clvpredict.transactions.summary import summarise
 
@@ -227,3 +228,75 @@ currency, strict
     from clvpredict.transactions.summary import summarise
 
     return summarise(transactions, settings)
+
+
+def purchase_history(
+    transactions: object,
+    *,
+    customer_id: str = "customer_id",
+    date: str = "date",
+    amount: str | None = "amount",
+    observation_end: Moment | None = None,
+    observation_start: Moment | None = None,
+    collapse: Collapse = "D",
+    returns: Returns = "net",
+    timezone: str = "UTC",
+    strict: bool = False,
+) -> pd.DataFrame:
+    """List the purchases as the models count them: one row per customer and collapse period.
+
+    The rules are those of :func:`rfm_summary`, which counts these rows: the transactions of a
+    period are added up, returns reduce their own period, and a period that nets to 0 or less
+    is no purchase (one with amounts of 0 only is a purchase of value 0).
+
+    Parameters
+    ----------
+    transactions : frame, pyarrow table, path, or Ibis table
+        As in :func:`rfm_summary`.
+    customer_id, date, amount, observation_end, observation_start, collapse, returns, timezone, \
+strict
+        As in :func:`rfm_summary`.
+
+    Returns
+    -------
+    DataFrame, shape (purchases, 3)
+        ``customer_id``; ``date``, the start of the period; ``amount``, what the period adds up
+        to (absent if ``amount=None``); sorted by customer and date. Its ``attrs`` say the
+        ``collapse`` period, ``observation_start`` and ``observation_end``, ``timezone``,
+        ``returns``, and in ``counts`` and ``excluded`` what was used and left out and why.
+
+    Raises
+    ------
+    DataError
+        Listing every problem of the transactions at once.
+    OptionError
+        If another argument has a value that is not allowed.
+
+    Warns
+    -----
+    DataWarning
+        If customers had bought before `observation_start`.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> history = clv.purchase_history(clv.load_cdnow())
+    >>> history["date"][0], history["amount"][0].item()
+    (Timestamp('1997-01-01 00:00:00'), 29.33)
+    >>> history.groupby("customer_id").size().sub(1).max().item()  # the most repeat purchases
+    43
+    """
+    settings = Settings.read(
+        customer_id=customer_id,
+        date=date,
+        amount=amount,
+        observation_end=observation_end,
+        observation_start=observation_start,
+        collapse=collapse,
+        returns=returns,
+        timezone=timezone,
+        strict=strict,
+    )
+    from clvpredict.transactions.history import list_purchases
+
+    return list_purchases(transactions, settings)

@@ -70,15 +70,15 @@ class Settings:
         amount: str | None,
         observation_end: Moment | None,
         observation_start: Moment | None,
-        calibration_end: Moment | None,
-        time_unit: str | timedelta | TimeUnit,
+        calibration_end: Moment | None = None,
+        time_unit: str | timedelta | TimeUnit = "D",
         collapse: Collapse,
         returns: Returns,
-        include_first_transaction: bool,
+        include_first_transaction: bool = False,
         timezone: str,
-        currency: str | None,
+        currency: str | None = None,
         strict: bool,
-        split: bool,
+        split: bool = False,
     ) -> Settings:
         """Read the options of :func:`clvpredict.rfm_summary`.
 

@@ -48,7 +48,7 @@ def summarise(transactions: object, settings: Settings) -> RFMSummary:
     with opened(transactions, settings.names) as source:
         ready = prepare(source, settings)
         if settings.start is not None:
-            _warn_of_known_customers(ready, settings)
+            warn_of_known_customers(ready, settings)
         query = customers(ready, settings)
         result = fetch(query)
         id_type = query.schema()["id"]
@@ -173,12 +173,12 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
         not needed are absent.
     """
     found = ready.found
-    signed = settings.returns == "net" and found["negative"] > 0
-    table: Any = _periods(ready, settings, signed=signed)
+    signed = nets_returns(ready, settings)
+    table: Any = periods(ready, settings, signed=signed)
     by_argmin = ready.backend in _ARGMIN
     if settings.has_amounts and not (settings.include_first or by_argmin):
         table = _with_start(table, signed=signed)
-    bought = _bought(table, signed=signed)
+    bought = is_bought(table, signed=signed)
     early, late, recent = bought, None, None
     if settings.split:
         early, late = _both(~table.later, bought), _both(table.later, bought)
@@ -211,7 +211,12 @@ def customers(ready: Ready, settings: Settings) -> ir.Table:
     return grouped
 
 
-def _periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
+def nets_returns(ready: Ready, settings: Settings) -> bool:
+    """Whether there are returns that reduce their periods."""
+    return settings.returns == "net" and ready.found["negative"] > 0
+
+
+def periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
     """One row per customer and period with a transaction: what it nets to."""
     rows: Any = ready.rows
     found = ready.found
@@ -238,14 +243,14 @@ def _periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
 
 def _with_start(table: Any, *, signed: bool) -> ir.Table:
     """Add each customer's first period with a purchase."""
-    bought = _bought(table, signed=signed)
+    bought = is_bought(table, signed=signed)
     some = table if bought is None else table.filter(bought)
     starts = some.group_by("id").aggregate(start=some.period.min())
     joined: ir.Table = table.left_join(starts, "id").drop("id_right")
     return joined
 
 
-def _bought(table: Any, *, signed: bool) -> Any:
+def is_bought(table: Any, *, signed: bool) -> Any:
     """Whether a period has a purchase: its net is > 0, or all of its amounts are 0."""
     return (table.net > 0) | ((table.net == 0) & (table.low == 0)) if signed else None
 
@@ -254,7 +259,8 @@ def _both(one: Any, other: Any) -> Any:
     return one if other is None else one & other
 
 
-def _warn_of_known_customers(ready: Ready, settings: Settings) -> None:
+def warn_of_known_customers(ready: Ready, settings: Settings) -> None:
+    """Warn the caller's caller's caller, who gave the start of observation."""
     rows: Any = ready.rows
     day = cut(rows.at, settings)
     before = day < moment(settings.start, settings)
@@ -284,14 +290,14 @@ def to_summary(
     counts, excluded = _account(result, ready, settings)
     result = result.filter(pc.greater(result["n"], 0))
     if not result.num_rows:
-        raise DataError("transactions", [_no_customers(excluded, settings)])
+        raise DataError("transactions", [no_customers(excluded)])
     result = result.take(pc.sort_indices(result["id"]))
     n = _integers(result, "n")
     first, last = _hours(result["first"]), _hours(result["last"])
     end = _column(settings.period(settings.calibration_end or ready.end))
     frequency = n if settings.include_first else n - 1
     columns: dict[str, Any] = {
-        "customer_id": _ids(result["id"], id_type),
+        "customer_id": id_column(result["id"], id_type),
         "frequency": frequency,
         "recency": (last - first) / settings.hours_per_unit,
         "T": (_hours(end) - first) / settings.hours_per_unit,
@@ -321,12 +327,9 @@ def _account(
     result: pa.Table, ready: Ready, settings: Settings
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Count what was used, and what was left out and why."""
-    found = ready.found
-    dropped = found["negative"] if settings.returns == "drop" else 0
     n, n_later = _integers(result, "n"), _integers(result, "n_later")
-    counts = {
-        "rows read": found["rows"],
-        "rows used": found["rows"] - found["before"] - found["after"] - dropped,
+    counts, excluded = count_rows(ready, settings)
+    counts |= {
         "purchases": int(n.sum()),
         "customers": int((n > 0).sum()),
     }
@@ -335,15 +338,24 @@ def _account(
     free = int(_integers(result, "n_free").sum())
     if free:
         counts["zero-value purchases"] = free
-    excluded = {
-        "rows before observation_start": found["before"],
-        "rows after observation_end": found["after"],
-        "return rows dropped": dropped,
+    excluded |= {
         "periods with net value <= 0": int(_integers(result, "n_void").sum()),
         "customers without a purchase": int(((n == 0) & (n_later == 0)).sum()),
         "customers first buying after calibration_end": int(((n == 0) & (n_later > 0)).sum()),
     }
     return counts, {reason: count for reason, count in excluded.items() if count}
+
+
+def count_rows(ready: Ready, settings: Settings) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the rows that were used, and those that were left out and why."""
+    found = ready.found
+    excluded = {
+        "rows before observation_start": found["before"],
+        "rows after observation_end": found["after"],
+        "return rows dropped": found["negative"] if settings.returns == "drop" else 0,
+    }
+    counts = {"rows read": found["rows"], "rows used": found["rows"] - sum(excluded.values())}
+    return counts, excluded
 
 
 def _provenance(
@@ -352,9 +364,9 @@ def _provenance(
     return Provenance(
         time_unit=settings.unit.code,
         collapse=settings.collapse,
-        observation_start=_iso(settings.start),
-        observation_end=_iso(ready.end),
-        calibration_end=_iso(settings.calibration_end),
+        observation_start=iso(settings.start),
+        observation_end=iso(ready.end),
+        calibration_end=iso(settings.calibration_end),
         timezone=settings.timezone if ready.zoned else None,
         currency=settings.currency,
         returns=settings.returns,
@@ -364,7 +376,8 @@ def _provenance(
     )
 
 
-def _no_customers(excluded: dict[str, int], settings: Settings) -> Problem:
+def no_customers(excluded: dict[str, int]) -> Problem:
+    """Nobody has a purchase; the reasons are what was left out."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
     return Problem(
         f"no customer has a purchase ({reasons})",
@@ -390,12 +403,14 @@ def _hours(moments: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return seconds // 3600
 
 
-def _ids(ids: pa.ChunkedArray, kind: dt.DataType) -> pd.Series[Any]:
+def id_column(ids: pa.ChunkedArray, kind: dt.DataType) -> pd.Series[Any]:
+    """Ids as they came."""
     if kind.is_uuid():  # the engine's Arrow has them as text; objects are made one by one
         return pd.Series([uuid.UUID(text) for text in ids.to_pylist()], dtype=object)
     series: pd.Series[Any] = ids.to_pandas()
     return series
 
 
-def _iso(value: date | None) -> str | None:
+def iso(value: date | None) -> str | None:
+    """A moment as provenance has it."""
     return None if value is None else value.isoformat()
