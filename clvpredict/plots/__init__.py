@@ -1,6 +1,35 @@
 """Pictures of tables. Every function takes ``ax=`` and returns the Axes it drew on."""
 
-from clvpredict.plots.evaluation import plot_calibration
+from clvpredict.plots.backtests import plot_backtest, plot_backtest_lines, plot_comparison
+from clvpredict.plots.evaluation import plot_calibration, plot_tracking
 from clvpredict.plots.priors import plot_customer, plot_prior_predictive
+from clvpredict.plots.ranking import plot_gain, plot_lift
+from clvpredict.plots.scores import plot_coverage, plot_pit, plot_pit_ecdf, plot_reliability
+from clvpredict.plots.views import (
+    plot_alive_history,
+    plot_forecast,
+    plot_frequency_recency,
+    plot_heterogeneity,
+    plot_prior_posterior,
+)
 
-__all__ = ["plot_calibration", "plot_customer", "plot_prior_predictive"]
+__all__ = [
+    "plot_alive_history",
+    "plot_backtest",
+    "plot_backtest_lines",
+    "plot_calibration",
+    "plot_comparison",
+    "plot_coverage",
+    "plot_customer",
+    "plot_forecast",
+    "plot_frequency_recency",
+    "plot_gain",
+    "plot_heterogeneity",
+    "plot_lift",
+    "plot_pit",
+    "plot_pit_ecdf",
+    "plot_prior_posterior",
+    "plot_prior_predictive",
+    "plot_reliability",
+    "plot_tracking",
+]

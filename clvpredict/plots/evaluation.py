@@ -1,4 +1,4 @@
-"""Predictions beside what came."""
+"""Predictions beside what came: by group of customers, and by week."""
 
 from __future__ import annotations
 
@@ -8,35 +8,57 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataError, Problem
-from clvpredict.plots.style import FAINT, SERIES, new_axes
-from clvpredict.rfm import require_column
+from clvpredict.plots.style import (
+    FAINT,
+    MOST_BANDS,
+    band,
+    check_table,
+    dates,
+    each,
+    finish,
+    holdout,
+    ink,
+    length,
+    new_axes,
+    one_kind,
+    series,
+    short,
+    thousands,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLUMNS = ("model", "frequency", "customers", "predicted", "observed", "observed_se", "naive")
+_GROUPED = ("model", "customers", "predicted", "observed", "observed_se", "naive")
+_TRACKED = ("model", "start", "end", "phase", "observed", "expected", "lower", "upper")
 _TWO_SIDED_95 = 1.96
+_PERIODS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 
 
 def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw predicted and observed holdout purchases by earlier frequency.
+    """Draw predicted and observed holdout purchases (or value) by group of customers.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.calibration_table`; for several models, their tables
-        under one another.
+        From :func:`clvpredict.evaluate.calibration_table` (groups by earlier frequency) or
+        :func:`clvpredict.evaluate.decile_table` (groups by what was predicted); for several
+        models, their tables under one another.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
     Returns
     -------
     Axes
-        Points are the observed means with 95 % intervals, lines the predictions; the faint line
-        is the rule "everybody goes on as before".
+        Round points are the observed means with 95 % intervals, lines the predictions; the faint
+        line is the rule "everybody goes on as before". Where models have groups of their own, as
+        deciles do, each model's observed means are in its colour, and the naive rule, which then
+        is another line for each, is left out.
 
     Raises
     ------
+    OptionError
+        If it is another table, or one of purchases and of value.
     DataError
         If the table has no customers.
 
@@ -51,35 +73,35 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> ax = plot_calibration(calibration_table(clv.MBGNBD().fit(split), split))
     >>> ax.figure.savefig("calibration.png", dpi=150)
     """
-    for column in _COLUMNS:
-        require_column(table, column, "plot_calibration")
+    by = "decile" if "decile" in getattr(table, "columns", ()) else "frequency"
+    made_by = f"clvpredict.evaluate.{'decile' if by == 'decile' else 'calibration'}_table"
+    table = check_table(table, (*_GROUPED, by), "plot_calibration", f"{made_by}(model, split)")
+    of = one_kind(table, "plot_calibration")
     table = table[table["customers"] > 0]
     if table.empty:
         raise DataError("calibration table", [Problem("no customers", "give a larger split")])
-    ax = new_axes() if ax is None else ax
-    models = table["model"].drop_duplicates().tolist()
-    # What was observed, and the naive rule, are the same for all models.
-    first = table[table["model"] == models[0]]
-    place = np.arange(len(first))
+    models = each(table)
+    ax = new_axes(entries=len(models) + 2) if ax is None else ax
+    groups = table.drop_duplicates(by)
+    place = {group: i for i, group in enumerate(groups[by])}
+    own = not _same_observed(models, by)
 
-    # In the colour of the text, so that it stands out on any background.
-    ax.errorbar(
-        place,
-        first["observed"],
-        yerr=_TWO_SIDED_95 * first["observed_se"].fillna(0.0),
-        fmt="o",
-        ms=6,
-        capsize=3,
-        lw=1.3,
-        color=ax.xaxis.label.get_color(),
-        label="Observed mean, 95 % interval",
-    )
+    if not own:
+        rows = models[0][1]
+        # In the colour of the text, so that it stands out on any background.
+        label = "Observed mean, 95 % interval"
+        _observed(ax, rows[by].map(place).to_numpy(), rows, ink(ax), label)
     # Side by side, for good predictions would hide behind the points.
-    shift = 0.11 * (np.arange(len(models)) - (len(models) - 1) / 2 + (len(models) % 2))
-    for (colour, marker), model, aside in zip(SERIES * len(models), models, shift, strict=False):
-        rows = table[table["model"] == model]
+    shift = np.arange(len(models)) - (len(models) - 1) / 2 + (not own) * (len(models) % 2)
+    shift = shift * min(0.11, 0.8 / len(models))
+    for i, ((model, rows), aside) in enumerate(zip(models, shift, strict=True)):
+        colour, marker = series(i)
+        where = rows[by].map(place).to_numpy() + aside
+        if own:
+            theirs = "Observed mean of the same customers, 95 % interval"
+            _observed(ax, where, rows, colour, theirs if i == 0 else None)
         ax.plot(
-            place + aside,
+            where,
             rows["predicted"],
             marker=marker,
             ms=5.5,
@@ -87,39 +109,169 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             color=colour,
             label=f"Predicted by {model}",
         )
-    ax.plot(
-        place,
-        first["naive"],
-        "--",
-        lw=1.3,
-        color=FAINT,
-        label="Naive: everybody goes on as before",
-        zorder=1,
-    )
-    _label(ax, first, place)
+    if not own:
+        rows = models[0][1]
+        ax.plot(
+            rows[by].map(place).to_numpy(),
+            rows["naive"],
+            "--",
+            lw=1.3,
+            color=FAINT,
+            label="Naive: everybody goes on as before",
+            zorder=1,
+        )
+    _label_groups(ax, groups, by, of)
     return ax
 
 
-def _label(ax: Axes, first: pd.DataFrame, place: Any) -> None:
-    periods = first.attrs
-    duration, end = periods.get("duration_holdout"), periods.get("calibration_end")
-    length = (
-        "holdout" if duration is None else f"{duration:.4g} {periods['time_unit'] or 'periods'}"
+def _same_observed(models: list[tuple[str, pd.DataFrame]], by: str) -> bool:
+    """Whether the groups of all models are the same customers, as far as the table shows."""
+    first = models[0][1].set_index(by)[["customers", "observed"]]
+    return all(
+        first.equals(rows.set_index(by)[["customers", "observed"]]) for _, rows in models[1:]
     )
-    after = f"after {str(end)[:10]}" if end else "after calibration"
-    before = f"until {str(end)[:10]}" if end else "in calibration"
-    ax.set_title(f"Out of sample: purchases in the {length} {after}")
-    ax.set_xlabel(f"Repeat purchases {before}\n(number of customers)")
-    ax.set_ylabel(f"Mean purchases per customer ({length})")
+
+
+def _observed(ax: Axes, where: Any, rows: pd.DataFrame, colour: Any, label: str | None) -> None:
+    ax.errorbar(
+        where,
+        rows["observed"],
+        yerr=_TWO_SIDED_95 * rows["observed_se"].fillna(0.0),
+        fmt="o",
+        ms=6,
+        capsize=3,
+        lw=1.3,
+        color=colour,
+        label=label,
+    )
+
+
+def _label_groups(ax: Axes, groups: pd.DataFrame, by: str, of: str) -> None:
+    end = groups.attrs.get("calibration_end")
+    ax.set_title(f"Out of sample: {of} in {holdout(groups)}")
+    if by == "frequency":
+        what = f"Repeat purchases {f'until {str(end)[:10]}' if end else 'in calibration'}"
+    else:
+        what = f"Customers by predicted {of}: 1 = least, {groups[by].max()} = most"
+    ax.set_xlabel(f"{what}\n(number of customers)")
+    ax.set_ylabel(f"Mean {of} per customer ({length(groups)})")
     ax.set_xticks(
-        place,
+        np.arange(len(groups)),
         [
-            f"{frequency}\n({customers:,})"
-            for frequency, customers in zip(first["frequency"], first["customers"], strict=True)
+            f"{group}\n({short(customers)})"
+            for group, customers in zip(groups[by], groups["customers"], strict=True)
         ],
     )
     ax.set_ylim(bottom=0)
-    ax.grid(axis="y", alpha=0.25)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="upper left")
+    thousands(ax.yaxis)
+    finish(ax, legend="upper left")
+
+
+def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | None = None) -> Axes:
+    """Draw observed and expected purchases over time, before and after the cut.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`clvpredict.evaluate.tracking_table`; for several models, their tables under
+        one another.
+    cumulative : bool
+        Purchases since the beginning, which show drift; else per period, which show seasons.
+    ax : Axes, optional
+        Where to draw; else a new pyplot figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+        What was observed is in the colour of the text, each model a line with the interval that
+        the purchases should lie in (for up to three models). The vertical line is where the
+        models stopped seeing data.
+
+    Raises
+    ------
+    OptionError
+        If it is another table.
+    DataError
+        If it has no rows.
+    """
+    tail = "_cumulative" if cumulative else ""
+    needed = (*_TRACKED, *(f"{name}{tail}" for name in ("observed", "expected", "lower", "upper")))
+    made_by = "clvpredict.evaluate.tracking_table(model, transactions, ...)"
+    table = check_table(table, needed, "plot_tracking", made_by)
+    table = table.assign(start=pd.to_datetime(table["start"]), end=pd.to_datetime(table["end"]))
+    # A sum is known at the end of its period; a rate belongs to the middle.
+    middle = table["start"] + (table["end"] - table["start"]) / 2
+    table["_at"] = table["end"] if cumulative else middle
+    models = [(model, rows.sort_values("_at")) for model, rows in each(table)]
+    ax = new_axes((9, 5), entries=len(models) + 1) if ax is None else ax
+    level = table.attrs.get("level")
+    interval = "" if level is None else f", {100 * level:g} % interval"
+
+    seen = models[0][1]
+    ax.plot(
+        seen["_at"],
+        seen[f"observed{tail}"],
+        color=ink(ax),
+        lw=1.4,
+        marker="o" if len(seen) <= 80 else None,
+        ms=3,
+        label="Observed",
+        zorder=3,
+    )
+    for i, (model, rows) in enumerate(models):
+        colour, marker = series(i)
+        banded = len(models) <= MOST_BANDS and bool(rows[f"lower{tail}"].notna().any())
+        if banded:
+            band(ax, rows["_at"], rows[f"lower{tail}"], rows[f"upper{tail}"], colour=colour)
+        ax.plot(
+            rows["_at"],
+            rows[f"expected{tail}"],
+            color=colour,
+            marker=marker,
+            markevery=max(1, len(rows) // 8),
+            ms=5,
+            lw=1.8,
+            label=f"Expected by {model}{interval if banded else ''}",
+            zorder=4,
+        )
+    _label_tracking(ax, table, cumulative)
+    if len(models) > MOST_BANDS:
+        ax.set_xlabel(f"Date\n(intervals are drawn for up to {MOST_BANDS} models)")
+    return ax
+
+
+def _label_tracking(ax: Axes, table: pd.DataFrame, cumulative: bool) -> None:
+    from matplotlib.dates import date2num
+
+    every = str(table.attrs.get("every") or "")
+    # "W", "MS" and "2W" are pandas' ways to write a period.
+    period = _PERIODS.get(every[:1], f"{every} period") if every else "period"
+    cut = table.attrs.get("calibration_end")
+    if cut is None and (before := table.loc[table["phase"] == "calibration", "end"]).size:
+        cut = before.max()
+    if cut is not None and (table["start"].min() <= pd.Timestamp(cut) <= table["end"].max()):
+        day = pd.Timestamp(cut)
+        where = float(date2num(day))  # type: ignore[no-untyped-call]
+        ax.axvline(where, color=ink(ax), ls=":", lw=1.3)
+        ax.text(
+            where,
+            1.01,
+            f"calibration ends {day:%Y-%m-%d}",
+            transform=ax.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize="small",
+            color=ink(ax),
+        )
+    title = "Repeat purchases so far" if cumulative else f"Repeat purchases by {period}"
+    ax.set_title(f"{title}: observed and expected", pad=20)
+    ax.set_xlabel("Date")
+    ax.set_ylabel("Repeat purchases so far" if cumulative else f"Repeat purchases per {period}")
+    # One period alone would stand among empty years.
+    first, last = table["start"].min(), table["end"].max()
+    aside = 0.02 * (last - first) + pd.Timedelta("1D")
+    ax.set_xlim(first - aside, last + aside)
+    ax.set_ylim(bottom=0)
+    dates(ax.xaxis)
+    thousands(ax.yaxis)
+    finish(ax)

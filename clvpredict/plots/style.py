@@ -27,10 +27,13 @@ _MORE = ("#E69F00", "#56B4E9")
 #: The round marker is what was observed.
 _MARKERS = ("s", "D", "^", "v", "P", "X", "*")
 FAINT = "#8A8A8A"
+#: Bands of more models than this hide one another.
+MOST_BANDS = 3
 
 #: With more entries than this, a legend stands beside the picture and not inside it.
 _ENTRIES_INSIDE = 6
-_ENTRIES_A_COLUMN = 21
+_ENTRIES_A_COLUMN = 24
+_WIDTH_OF_COLUMN = 2.0
 
 
 def series(number: int) -> tuple[str, str]:
@@ -44,12 +47,30 @@ def ink(ax: Axes) -> Any:
     return ax.xaxis.label.get_color()
 
 
-def new_axes(figsize: tuple[float, float] = (8, 5)) -> Axes:
-    """Axes of a figure of their own; width and height are in inches."""
+def new_axes(figsize: tuple[float, float] = (8, 5), *, entries: int = 0) -> Axes:
+    """Axes of a figure of their own, wider where a legend of many entries stands beside them.
+
+    Parameters
+    ----------
+    figsize : (float, float)
+        Width and height in inches, without such a legend.
+    entries : int
+        Of the legend.
+
+    Returns
+    -------
+    Axes
+    """
     # Through pyplot, so that a notebook shows it; jobs that draw much pass an ax of their own.
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=figsize, layout="constrained")[1]
+    beside = _WIDTH_OF_COLUMN * _columns(entries) if entries > _ENTRIES_INSIDE else 0.0
+    size = (figsize[0] + beside, figsize[1])
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def _columns(entries: int) -> int:
+    return -(-entries // _ENTRIES_A_COLUMN)
 
 
 def finish(
@@ -84,12 +105,16 @@ def finish(
         return
     look: dict[str, Any] = {"loc": legend, "framealpha": 0.75}
     if entries > _ENTRIES_INSIDE:
+        columns = _columns(entries)
         look = {
             "loc": "upper left",
             "bbox_to_anchor": (1.01, 1.0),
             "borderaxespad": 0.0,
-            "fontsize": "small",
-            "ncols": -(-entries // _ENTRIES_A_COLUMN),
+            "fontsize": "small" if columns == 1 else "x-small",
+            "ncols": columns,
+            "labelspacing": 0.3,
+            "handlelength": 1.5,
+            "columnspacing": 1.0,
             "framealpha": 0.0,
         }
     ax.legend(
@@ -108,12 +133,17 @@ def band(
     step: Literal["pre", "post", "mid"] | None = None,
 ) -> None:
     """Shade what lies between two lines, so that lines and bands below still show."""
+    x = np.asarray(x)
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    if len(x) == 1:  # which has no area
+        ax.vlines(x, low, high, color=colour, alpha=0.5, lw=6, label=label)
+        return
     ax.fill_between(
-        np.asarray(x),
-        np.asarray(low, dtype=np.float64),
-        np.asarray(high, dtype=np.float64),
+        x,
+        low,
+        high,
         color=colour,
-        alpha=0.2,
+        alpha=0.25,
         lw=0,
         label=label,
         step=step,
@@ -194,7 +224,7 @@ def heat(
     Parameters
     ----------
     ax : Axes
-        Where to draw; gets a colour bar.
+        Where to draw; gets a colour bar, unless all numbers are the same.
     values : array-like, shape (len(rows), len(columns))
         NaN where there is nothing; such cells stay empty.
     rows, columns : sequence of str
@@ -218,9 +248,6 @@ def heat(
     if centred:
         high = max(abs(low), abs(high)) or 1.0
         low = -high
-    elif low == high:
-        # One colour for one value; a range of nothing has no colour bar.
-        low, high = low - 0.5, high + 0.5
     scale, colours = Normalize(low, high), colormaps["PuOr" if centred else "cividis"]
     shown = ax.pcolormesh(
         np.arange(len(columns) + 1) - 0.5,
@@ -252,8 +279,9 @@ def heat(
             corner = (column - 0.5, row - 0.5)
             cell = Rectangle(corner, 1, 1, fill=False, hatch="///", edgecolor=FAINT, lw=0)
             ax.add_patch(cell)
-    figure = ax.figure
-    bar = figure.colorbar(shown, ax=ax, label=label)
+    if low == high:
+        return  # one colour says nothing
+    bar = ax.figure.colorbar(shown, ax=ax, label=label)
     bar.outline.set_visible(False)
     bar.ax.yaxis.label.set_color(ink(ax))
     thousands(bar.ax.yaxis)
@@ -263,6 +291,30 @@ def _ticks(axis: Axis, labels: Sequence[str]) -> None:
     # Not more than can be read.
     every = -(-len(labels) // 30)
     axis.set_ticks(range(0, len(labels), every), labels=list(labels[::every]))
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def short(count: float) -> str:
+    """Write a count that must be short: ``"1,411"``, ``"250 k"``, ``"1.2 M"``."""
+    if count < 100_000:
+        return number(count)
+    return f"{count / 1e3:.0f} k" if count < 999_500 else f"{count / 1e6:,.3g} M"
+
+
+def length(table: pd.DataFrame) -> str:
+    """Return how long the holdout is: ``"39 weeks"``, or ``"holdout"`` where it is not known."""
+    duration = table.attrs.get("duration_holdout")
+    if duration is None:
+        return "holdout"
+    return f"{duration:.4g} {table.attrs.get('time_unit') or 'periods'}"
+
+
+def holdout(table: pd.DataFrame) -> str:
+    """Return ``"the 39 weeks after 1997-09-30"``, or what is known of it."""
+    end = table.attrs.get("calibration_end")
+    return f"the {length(table)} after {str(end)[:10] if end else 'calibration'}"
 
 
 # --- what is drawn ---------------------------------------------------------------------------
@@ -306,3 +358,21 @@ def check_table(table: Any, columns: Sequence[str], plot: str, made_by: str) -> 
 def each(table: pd.DataFrame, column: str = "model") -> list[tuple[str, pd.DataFrame]]:
     """Split a table by a column (missing values too), in the order of first appearance."""
     return [(str(name), rows) for name, rows in table.groupby(column, sort=False, dropna=False)]
+
+
+def one_kind(table: pd.DataFrame, plot: str) -> str:
+    """Return what the table is of: ``"purchases"`` (also where it does not say) or ``"value"``.
+
+    Raises
+    ------
+    OptionError
+        If it is of both, which one axis cannot have.
+    """
+    kinds = table["of"].drop_duplicates().tolist() if "of" in table else ["purchases"]
+    if len(kinds) > 1:
+        listed = " and ".join(map(repr, kinds))
+        raise OptionError(
+            f"{plot} draws one quantity, and the table is of {listed}: give "
+            f"table[table['of'] == {kinds[0]!r}]."
+        )
+    return str(kinds[0])
