@@ -205,10 +205,13 @@ def count_band(
     """
     rng = np.random.default_rng(seed)
     mean, drawn = [], []
-    for row in parameter_draws(result, draws, seed):
-        with at_accuracy(DRAWS):
-            probability = np.clip(shares(as_theta(row)), 0.0, 1.0)
-        probability /= probability.sum(axis=0)
+    theta = parameter_draws(result, draws, seed)
+    for i, row in enumerate(theta):
+        # Parameters that are given are the same in every draw.
+        if i == 0 or (row != theta[i - 1]).any():
+            with at_accuracy(DRAWS):
+                probability = np.clip(shares(as_theta(row)), 0.0, 1.0)
+            probability /= probability.sum(axis=0)
         mean.append(probability @ customers)
         drawn.append(rng.multinomial(customers, probability.T).sum(axis=0))
     expected = np.mean(mean, axis=0) if result.is_posterior else shares(result.theta) @ customers

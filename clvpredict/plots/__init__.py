@@ -1,6 +1,13 @@
 """Pictures of tables. Every function takes ``ax=`` and returns the Axes it drew on."""
 
 from clvpredict.plots.backtests import plot_backtest, plot_backtest_lines, plot_comparison
+from clvpredict.plots.checks import (
+    plot_dependence,
+    plot_distribution_check,
+    plot_drift,
+    plot_frequency_check,
+    plot_spend,
+)
 from clvpredict.plots.evaluation import plot_calibration, plot_tracking
 from clvpredict.plots.priors import plot_customer, plot_prior_predictive
 from clvpredict.plots.ranking import plot_gain, plot_lift
@@ -21,7 +28,11 @@ __all__ = [
     "plot_comparison",
     "plot_coverage",
     "plot_customer",
+    "plot_dependence",
+    "plot_distribution_check",
+    "plot_drift",
     "plot_forecast",
+    "plot_frequency_check",
     "plot_frequency_recency",
     "plot_gain",
     "plot_heterogeneity",
@@ -31,5 +42,6 @@ __all__ = [
     "plot_prior_posterior",
     "plot_prior_predictive",
     "plot_reliability",
+    "plot_spend",
     "plot_tracking",
 ]
