@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from clvpredict.plots.style import (
     finish,
     heat,
     ink,
+    looks,
     new_axes,
     nothing,
     number,
@@ -167,13 +168,9 @@ def plot_backtest_lines(
     if metric in _RIGHT:
         ax.axhline(_RIGHT[metric], ls="--", lw=1.3, color=ink(ax))
     failures = 0
-    for i, (model, rows) in enumerate(models):
-        colour, marker = series(i)
+    for (model, rows), look in zip(models, looks(name for name, _ in models), strict=True):
         rows = rows.sort_values("cut_date")
-        look: dict[str, Any] = {"color": colour, "lw": 1.8, "ms": 5.5}
-        if model == "naive":
-            look |= {"color": FAINT, "ls": "--"}
-        ax.plot(rows["cut_date"], rows["_value"], marker=marker, label=model, **look)
+        ax.plot(rows["cut_date"], rows["_value"], lw=1.8, ms=5.5, label=model, **look)
         none = rows.loc[rows["_value"].isna(), "cut_date"]
         failures += len(none)
         ax.plot(

@@ -19,9 +19,9 @@ from clvpredict.plots.style import (
     holdout,
     ink,
     length,
+    looks,
     new_axes,
     one_kind,
-    series,
     short,
     thousands,
 )
@@ -41,9 +41,9 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.calibration_table` (groups by earlier frequency) or
-        :func:`clvpredict.evaluate.decile_table` (groups by what was predicted); for several
-        models, their tables under one another.
+        From :func:`clvpredict.evaluate.calibration_table` (groups by earlier frequency; for
+        several models, their tables under one another), or ``calibration()`` or ``deciles()``
+        (groups by what was predicted) of :func:`clvpredict.evaluate_holdout`.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -74,15 +74,19 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> ax.figure.savefig("calibration.png", dpi=150)
     """
     by = "decile" if "decile" in getattr(table, "columns", ()) else "frequency"
-    made_by = f"clvpredict.evaluate.{'decile' if by == 'decile' else 'calibration'}_table"
-    table = check_table(table, (*_GROUPED, by), "plot_calibration", f"{made_by}(model, split)")
+    made_by = "clvpredict.evaluate.calibration_table(model, split)"
+    if by == "decile":
+        made_by = "clvpredict.evaluate_holdout(model, split).deciles()"
+    table = check_table(table, (*_GROUPED, by), "plot_calibration", made_by)
     of = one_kind(table, "plot_calibration")
     table = table[table["customers"] > 0]
     if table.empty:
         raise DataError("calibration table", [Problem("no customers", "give a larger split")])
     models = each(table)
     ax = new_axes(entries=len(models) + 2) if ax is None else ax
-    groups = table.drop_duplicates(by)
+    # A model may lack a group: those of another stand in the order of their numbers all the same.
+    rank = pd.to_numeric(table[by].astype(str).str.rstrip("+"), errors="coerce")
+    groups = table.assign(_rank=rank).drop_duplicates(by).sort_values("_rank", kind="stable")
     place = {group: i for i, group in enumerate(groups[by])}
     own = not _same_observed(models, by)
 
@@ -94,20 +98,19 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     # Side by side, for good predictions would hide behind the points.
     shift = np.arange(len(models)) - (len(models) - 1) / 2 + (not own) * (len(models) % 2)
     shift = shift * min(0.11, 0.8 / len(models))
-    for i, ((model, rows), aside) in enumerate(zip(models, shift, strict=True)):
-        colour, marker = series(i)
+    styles = looks(model for model, _ in models)
+    for i, ((model, rows), aside, look) in enumerate(zip(models, shift, styles, strict=True)):
         where = rows[by].map(place).to_numpy() + aside
         if own:
             theirs = "Observed mean of the same customers, 95 % interval"
-            _observed(ax, where, rows, colour, theirs if i == 0 else None)
+            _observed(ax, where, rows, look["color"], theirs if i == 0 else None)
         ax.plot(
             where,
             rows["predicted"],
-            marker=marker,
             ms=5.5,
             lw=1.6,
-            color=colour,
             label=f"Predicted by {model}",
+            **look,
         )
     if not own:
         rows = models[0][1]
@@ -120,7 +123,8 @@ def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             label="Naive: everybody goes on as before",
             zorder=1,
         )
-    _label_groups(ax, groups, by, of)
+    counted = table.groupby(by)["customers"].nunique().max() == 1
+    _label_groups(ax, groups, by, of, "" if counted else f" of {models[0][0]}")
     return ax
 
 
@@ -146,14 +150,14 @@ def _observed(ax: Axes, where: Any, rows: pd.DataFrame, colour: Any, label: str 
     )
 
 
-def _label_groups(ax: Axes, groups: pd.DataFrame, by: str, of: str) -> None:
+def _label_groups(ax: Axes, groups: pd.DataFrame, by: str, of: str, whose: str) -> None:
     end = groups.attrs.get("calibration_end")
     ax.set_title(f"Out of sample: {of} in {holdout(groups)}")
     if by == "frequency":
         what = f"Repeat purchases {f'until {str(end)[:10]}' if end else 'in calibration'}"
     else:
         what = f"Customers by predicted {of}: 1 = least, {groups[by].max()} = most"
-    ax.set_xlabel(f"{what}\n(number of customers)")
+    ax.set_xlabel(f"{what}\n(number of customers{whose})")
     ax.set_ylabel(f"Mean {of} per customer ({length(groups)})")
     ax.set_xticks(
         np.arange(len(groups)),
@@ -218,21 +222,20 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
         label="Observed",
         zorder=3,
     )
-    for i, (model, rows) in enumerate(models):
-        colour, marker = series(i)
+    styles = looks(model for model, _ in models)
+    for (model, rows), look in zip(models, styles, strict=True):
         banded = len(models) <= MOST_BANDS and bool(rows[f"lower{tail}"].notna().any())
         if banded:
-            band(ax, rows["_at"], rows[f"lower{tail}"], rows[f"upper{tail}"], colour=colour)
+            band(ax, rows["_at"], rows[f"lower{tail}"], rows[f"upper{tail}"], colour=look["color"])
         ax.plot(
             rows["_at"],
             rows[f"expected{tail}"],
-            color=colour,
-            marker=marker,
             markevery=max(1, len(rows) // 8),
             ms=5,
             lw=1.8,
             label=f"Expected by {model}{interval if banded else ''}",
             zorder=4,
+            **look,
         )
     _label_tracking(ax, table, cumulative)
     if len(models) > MOST_BANDS:

@@ -8,28 +8,28 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.plots.style import (
-    FAINT,
     check_table,
     each,
     finish,
     holdout,
     ink,
+    looks,
     new_axes,
     number,
     one_kind,
     percent,
-    series,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MADE_BY = "clvpredict.evaluate.gain_table(model, split)"
-#: What the models are held to; these are no series of their own.
+_MADE_BY = "clvpredict.evaluate_holdout(model, split).gain()"
+#: What the models are held to.
 _REFERENCES = {
-    "naive": ("Naive: everybody goes on as before", "--"),
-    "oracle": ("Oracle: sorted by what came", ":"),
-    "random": ("Random order", "-"),
+    "naive": "Naive: everybody goes on as before",
+    "last period": "Last period repeats itself",
+    "oracle": "Oracle: sorted by what came",
+    "random": "Random order",
 }
 _TOP = 0.2
 
@@ -40,8 +40,7 @@ def plot_gain(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.gain_table`; for several models, their tables under one
-        another.
+        ``evaluate_holdout(models, split).gain()``.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -88,8 +87,7 @@ def plot_lift(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.gain_table`; for several models, their tables under one
-        another.
+        ``evaluate_holdout(models, split).gain()``.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -129,16 +127,15 @@ def _curves(ax: Axes, table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, dict
     """Label, rows and look of each curve; fitted models first."""
     found: list[tuple[str, pd.DataFrame, dict[str, Any]]] = []
     references = []
-    for model, rows in each(table):
+    models = each(table)
+    for (model, rows), look in zip(models, looks(name for name, _ in models), strict=True):
         rows = rows.sort_values("share")
         if model in _REFERENCES:
-            label, dash = _REFERENCES[model]
-            colour = ink(ax) if model == "oracle" else FAINT
-            look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.4, "zorder": 1}
-            references.append((label, rows, look))
-            continue
-        colour, marker = series(len(found))
-        every = max(1, len(rows) // 10)
-        look = {"color": colour, "marker": marker, "markevery": every, "ms": 5, "lw": 1.8}
-        found.append((model, rows, look))
+            look |= {"marker": "", "lw": 1.4, "zorder": 1}
+            if model == "oracle":
+                look["color"] = ink(ax)
+            references.append((_REFERENCES[model], rows, look))
+        else:
+            look |= {"markevery": max(1, len(rows) // 10), "ms": 5, "lw": 1.8}
+            found.append((model, rows, look))
     return [*found, *references]

@@ -37,8 +37,7 @@ _RELIABILITY = (
     "band_upper",
 )
 _PIT = ("model", "low", "high", "density")
-_BINS = 40
-_HEIGHT_OF_HISTOGRAM = 0.12
+_HEIGHT_OF_BARS = 0.12
 #: More points than this are a line.
 _MOST_MARKERS = 40
 
@@ -49,8 +48,7 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.reliability_table`; for several models, their tables
-        under one another.
+        ``evaluate_holdout(models, split).reliability()``.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -58,9 +56,9 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
         Calibrated predictions lie on the diagonal, and within the band (drawn for up to three
-        models) as far as chance allows. Along the bottom, how many customers have the
-        prediction (those of a block spread evenly over it). The legend has the Brier score
-        (lower is better), which is uncertainty - discrimination + miscalibration.
+        models) as far as chance allows. Bars along the bottom have the numbers of customers, each
+        at its block's mean prediction. The legend has the Brier score (lower is better), which is
+        uncertainty - discrimination + miscalibration.
 
     Raises
     ------
@@ -69,7 +67,7 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     DataError
         If it has no rows.
     """
-    made_by = "clvpredict.evaluate.reliability_table(model, split)"
+    made_by = "clvpredict.evaluate_holdout(model, split).reliability()"
     table = check_table(table, _RELIABILITY, "plot_reliability", made_by)
     models = each(table)
     ax = new_axes((7, 6), entries=len(models) + 2) if ax is None else ax
@@ -92,7 +90,16 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         label = f"{model}{_scores(table, model, len(models) == 1)}"
         look: dict[str, Any] = {"marker": points, "ms": 5, "color": colour, "label": label}
         ax.plot(rows["predicted"], rows["observed"], ls="" if points else "-", **look)
-        _customers(ax, rows, limit, colour, filled=len(models) == 1)
+        most = max(float(rows["customers"].max()), 1.0)
+        ax.vlines(
+            rows["predicted"],
+            0.0,
+            _HEIGHT_OF_BARS * rows["customers"] / most,
+            transform=ax.get_xaxis_transform(),
+            color=colour,
+            alpha=0.6,
+            lw=4,
+        )
     more = f"; bands are drawn for up to {MOST_BANDS} models" if len(models) > MOST_BANDS else ""
     ax.set_title(f"Out of sample: who buys in {holdout(table)}")
     ax.set_xlabel(
@@ -100,7 +107,7 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )
     ax.set_ylabel("Share of customers that bought")
     ax.set_xlim(0, limit)
-    ax.set_ylim(0, limit)
+    ax.set_ylim(0, 1.02 * limit)
     percent(ax.xaxis)
     percent(ax.yaxis)
     finish(ax, legend="upper left", grid="both")
@@ -121,33 +128,13 @@ def _scores(table: pd.DataFrame, model: str, in_full: bool) -> str:
     return text
 
 
-def _customers(ax: Axes, rows: pd.DataFrame, limit: float, colour: str, *, filled: bool) -> None:
-    edges = np.linspace(0.0, limit, _BINS + 1)
-    low, high = rows["predicted_low"].to_numpy(np.float64), rows["predicted_high"].to_numpy()
-    # A block of one probability is as wide as a point.
-    width = np.maximum(high - low, 1e-9)[:, None]
-    below = np.clip((edges - low[:, None]) / width, 0.0, 1.0)
-    below[:, -1] = 1.0
-    count = np.nansum(np.diff(below) * rows["customers"].to_numpy(np.float64)[:, None], axis=0)
-    ax.stairs(
-        _HEIGHT_OF_HISTOGRAM * count / max(count.max(), 1.0),
-        edges,
-        transform=ax.get_xaxis_transform(),
-        fill=filled,
-        color=colour if not filled else FAINT,
-        alpha=0.6,
-        zorder=0.5,
-    )
-
-
 def plot_pit(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw where in their predicted distributions the observed purchases fell.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.pit_table`; for several models, their tables under one
-        another.
+        ``evaluate_holdout(models, split).pit()``.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -164,7 +151,7 @@ def plot_pit(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     DataError
         If it has no rows.
     """
-    made_by = "clvpredict.evaluate.pit_table(model, split)"
+    made_by = "clvpredict.evaluate_holdout(model, split).pit()"
     table = check_table(table, _PIT, "plot_pit", made_by)
     of = one_kind(table, "plot_pit")
     models = each(table)
@@ -200,8 +187,7 @@ def plot_pit_ecdf(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.pit_table`; for several models, their tables under one
-        another.
+        ``evaluate_holdout(models, split).pit()``.
     ax : Axes, optional
         Where to draw; else a new pyplot figure, which a notebook shows.
 
@@ -219,44 +205,44 @@ def plot_pit_ecdf(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     DataError
         If it has no rows.
     """
-    made_by = "clvpredict.evaluate.pit_table(model, split)"
+    made_by = "clvpredict.evaluate_holdout(model, split).pit()"
     columns = (*_PIT, "ecdf", "band_lower", "band_upper")
     table = check_table(table, columns, "plot_pit_ecdf", made_by)
     of = one_kind(table, "plot_pit_ecdf")
     models = each(table)
     ax = new_axes(entries=len(models) + 2) if ax is None else ax
-    drawn: list[bytes] = []
+    ends = [rows[["high", "band_lower", "band_upper"]].to_numpy() for _, rows in models]
+    common = all(np.array_equal(ends[0], other) for other in ends)
+    hidden = not common and len(models) > MOST_BANDS
     for i, (model, rows) in enumerate(models):
         rows = rows.sort_values("high")
         colour, marker = series(i)
-        where, gap, lower, upper = (
-            np.concatenate([[0.0], values.to_numpy(np.float64)])
-            for values in (
-                rows["high"],
-                rows["ecdf"] - rows["high"],
-                rows["band_lower"],
-                rows["band_upper"],
-            )
+        where = np.append(0.0, rows["high"])
+        gap = np.append(0.0, rows["ecdf"] - rows["high"])
+        lower, upper = (
+            np.append(rows[end].iloc[0], rows[end]) for end in ("band_lower", "band_upper")
         )
-        # Models of the same customers have the same band.
-        this = np.concatenate([where, lower, upper]).tobytes()
-        if this not in drawn:
-            label = "95 % of calibrated models" if not drawn else None
-            band(ax, where, lower, upper, colour=FAINT, label=label)
-            drawn.append(this)
+        if common and i == 0:
+            band(ax, where, lower, upper, label="95 % of calibrated models")
+        elif not common and not hidden:
+            # Areas that are almost the same would make a colour that is none of theirs.
+            text = "95 % of calibrated models (ends)" if i == 0 else None
+            ax.plot(where, lower, ls="--", lw=1.0, color=colour, label=text)
+            ax.plot(where, upper, ls="--", lw=1.0, color=colour)
         points = marker if len(rows) <= _MOST_MARKERS else ""
-        label = f"{model}{_ks(table, model)}"
-        ax.plot(where, gap, marker=points, ms=4.5, lw=1.8, color=colour, label=label)
+        name = f"{model}{_ks(table, model)}"
+        ax.plot(where, gap, marker=points, ms=4.5, lw=1.8, color=colour, label=name)
     ax.axhline(0.0, ls="--", lw=1.3, color=ink(ax), label="Calibrated")
     ax.set_xlim(0, 1)
     ax.set_title(f"Out of sample: predicted distributions\n{of} in {holdout(table)}")
     ax.set_xlabel(
         f"Place u in the predicted distribution of {of} (0 = lowest, 1 = highest)\n"
         "Above 0: more customers than predicted are below u. Below 0: fewer."
+        + (f"\n(Bands differ; they are drawn for up to {MOST_BANDS} models.)" if hidden else "")
     )
     ax.set_ylabel("Share of customers below u, less u")
     percent(ax.yaxis)
-    finish(ax)
+    finish(ax, legend="upper right", headroom=0.35)
     return ax
 
 
@@ -298,7 +284,7 @@ def plot_coverage(
         If it has no rows.
     """
     columns = ("model", "decile", "level", "coverage", "expected")
-    made_by = "clvpredict.evaluate.coverage_table(model, split)"
+    made_by = "clvpredict.evaluate_holdout(model, split).coverage()"
     table = check_table(table, columns, "plot_coverage", made_by)
     of = one_kind(table, "plot_coverage")
     decile = table["decile"].astype(str)

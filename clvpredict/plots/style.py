@@ -6,7 +6,7 @@ stays in force, and every colour that is not a series' own is taken from the Axe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,8 +30,11 @@ FAINT = "#8A8A8A"
 #: Bands of more models than this hide one another.
 MOST_BANDS = 3
 
+#: Rules of thumb are no series of their own: faint, each with a line of its own.
+_RULES = {"naive": "--", "last period": "-.", "random": "-", "oracle": ":"}
+
 #: With more entries than this, a legend stands beside the picture and not inside it.
-_ENTRIES_INSIDE = 6
+_ENTRIES_INSIDE = 8
 _ENTRIES_A_COLUMN = 24
 _WIDTH_OF_COLUMN = 2.0
 
@@ -40,6 +43,20 @@ def series(number: int) -> tuple[str, str]:
     """Colour and marker of a series; the first 42 (6 colours × 7 markers) all differ."""
     colours = (*(colour for colour, _ in SERIES), *_MORE)
     return colours[number % len(colours)], _MARKERS[number % len(_MARKERS)]
+
+
+def looks(models: Iterable[str]) -> list[dict[str, Any]]:
+    """Colour, marker and line of each model, as keywords of ``Axes.plot``."""
+    found: list[dict[str, Any]] = []
+    fitted = 0
+    for model in models:
+        if model in _RULES:
+            found.append({"color": FAINT, "marker": ".", "ls": _RULES[model]})
+            continue
+        colour, marker = series(fitted)
+        found.append({"color": colour, "marker": marker, "ls": "-"})
+        fitted += 1
+    return found
 
 
 def ink(ax: Axes) -> Any:
@@ -136,7 +153,7 @@ def band(
     x = np.asarray(x)
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     if len(x) == 1:  # which has no area
-        ax.vlines(x, low, high, color=colour, alpha=0.5, lw=6, label=label)
+        ax.vlines(x, low, high, color=colour, alpha=0.5, lw=6, label=label or "")
         return
     ax.fill_between(
         x,
