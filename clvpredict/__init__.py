@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clvpredict.datasets import load_cdnow
-    from clvpredict.estimators import BGNBD, MBGNBD, CLVModel, GammaGamma
+    from clvpredict.estimators import BGNBD, MBGNBD, NBD, CLVModel, GammaGamma
     from clvpredict.rfm import convert_unit
     from clvpredict.store import load_model, save_model, write_table
     from clvpredict.transactions import calibration_holdout, purchase_history, rfm_summary
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BGNBD": "estimators",
     "MBGNBD": "estimators",
+    "NBD": "estimators",
     "GammaGamma": "estimators",
     "CLVModel": "estimators",
     "calibration_holdout": "transactions",
@@ -36,6 +37,7 @@ _HOMES = {
 __all__ = [
     "BGNBD",
     "MBGNBD",
+    "NBD",
     "CLVModel",
     "GammaGamma",
     "calibration_holdout",

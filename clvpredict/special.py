@@ -103,6 +103,17 @@ def digamma_rising(a: Array, n: Array) -> Array:
     return np.where(large, series, sc.digamma(small + n) - sc.digamma(small))
 
 
+def negative_binomial_log_pmf(n: Array, r: Array, alpha: Array, t: Array) -> Array:
+    """Log of P(N = n), N ~ Poisson(λ t) with λ ~ Gamma(r, rate α); −inf where it is impossible."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(
+            log_rising(r, n)
+            - sc.gammaln(n + 1.0)
+            - r * np.log1p(t / alpha)
+            + sc.xlogy(n, t / (alpha + t))
+        )
+
+
 def softplus(k: Array) -> tuple[Array, Array]:
     """Compute ln(1 + e^k) and its derivative, with one exponential for both."""
     small = np.exp(-np.abs(k))

@@ -67,7 +67,7 @@ Strict = Annotated[
 StrictFit = Annotated[
     bool, typer.Option("--strict-fit", help="Fail if draws of the parameters cannot be trusted.")
 ]
-Model = Annotated[str, typer.Option(help="Purchase model: bg/nbd or mbg/nbd.")]
+Model = Annotated[str, typer.Option(help="Purchase model: bg/nbd, mbg/nbd, or nbd, a baseline.")]
 Method = Annotated[str, typer.Option(help="How to fit: mle, map, laplace, nuts or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal draws.")]
 Interval = Annotated[

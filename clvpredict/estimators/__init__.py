@@ -2,16 +2,20 @@
 
 from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
 from clvpredict.estimators.clv import CLVModel
+from clvpredict.estimators.nbd import NBD
 from clvpredict.estimators.purchases import BGNBD, MBGNBD, PurchaseEstimator
 from clvpredict.estimators.spend import GammaGamma
 
 #: The estimator of each model, for what names models by text: saved ones, the command line.
-ESTIMATORS: dict[str, type[Estimator]] = {c._model.name: c for c in (BGNBD, MBGNBD, GammaGamma)}
+ESTIMATORS: dict[str, type[Estimator]] = {
+    c._model.name: c for c in (BGNBD, MBGNBD, NBD, GammaGamma)
+}
 
 __all__ = [
     "BGNBD",
     "ESTIMATORS",
     "MBGNBD",
+    "NBD",
     "PREDICTIONS_KEY",
     "CLVModel",
     "Estimator",

@@ -270,6 +270,24 @@ class PurchaseModel(Model):
         return p * np.exp(self.process_log_pmf(alive, t, n)) + np.where(n == 0, 1.0 - p, 0.0)
 
 
+def uniform_times(
+    count: npt.NDArray[np.int64], t: Array, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], Array]:
+    """Draw when each customer's ``count`` purchases happen: Poisson, so uniform in (0, t].
+
+    Returns
+    -------
+    customer : ndarray of int, shape (purchases,)
+        Row of the customer who buys, ascending.
+    time : ndarray, shape (purchases,)
+        Ascending within the customer.
+    """
+    customer = np.repeat(np.arange(len(count)), count)
+    time = rng.random(len(customer)) * np.broadcast_to(t, count.shape)[customer]
+    order = np.lexsort((time, customer))
+    return customer[order], time[order]
+
+
 #: A customer who has just made the first purchase: the history of everybody at age 0.
 NEW_CUSTOMER = Histories.of(0.0, 0.0, 0.0)
 

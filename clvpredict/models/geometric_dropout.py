@@ -18,9 +18,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special as sc
 
-from clvpredict.models.base import Fused, Parameter, PurchaseModel, Theta
+from clvpredict.models.base import Fused, Parameter, PurchaseModel, Theta, uniform_times
 from clvpredict.rfm import Array, Compressed, Histories
-from clvpredict.special import beta_blocks, digamma_rising, log_rising, softplus
+from clvpredict.special import (
+    beta_blocks,
+    digamma_rising,
+    log_rising,
+    negative_binomial_log_pmf,
+    softplus,
+)
 
 
 class GeometricDropout(PurchaseModel):
@@ -168,14 +174,8 @@ class GeometricDropout(PurchaseModel):
         """Fader, Hardie & Lee (2005), eq. (8): alive after n purchases, or dropped at the n-th."""
         r, alpha, a, b = alive
         with np.errstate(divide="ignore"):
-            bought = (
-                log_rising(r, n)
-                - sc.gammaln(n + 1.0)
-                - r * np.log1p(t / alpha)
-                + sc.xlogy(n, t / (alpha + t))
-                + log_rising(b, n)
-                - log_rising(a + b, n)
-            )
+            still_alive = log_rising(b, n) - log_rising(a + b, n)
+            bought = negative_binomial_log_pmf(n, r, alpha, t) + still_alive
             k = np.maximum(n, 1.0)
             dropped = (
                 np.log(a / (a + b))
@@ -197,10 +197,7 @@ class GeometricDropout(PurchaseModel):
         # the one that ended it, the geometric-th.
         unlimited = rng.poisson(rate * t)
         last = rng.geometric(_possible(p))
-        customer = np.repeat(np.arange(shape[0]), unlimited)
-        time = rng.random(len(customer)) * np.broadcast_to(t, shape)[customer]
-        order = np.lexsort((time, customer))
-        customer, time = customer[order], time[order]
+        customer, time = uniform_times(unlimited, t, rng)
         rank = np.arange(len(customer)) - np.repeat(np.cumsum(unlimited) - unlimited, unlimited)
         kept = rank < last[customer]
         latent = {"purchase_rate": rate, "dropout_probability": p, "alive": unlimited < last}

@@ -143,6 +143,44 @@ def pack_histories(data: Compressed, start: int) -> tuple[Array, np.ndarray[Any,
 
 
 @_compiled()
+def poisson_gamma(theta, tables, codes, weight, gradient):  # type: ignore[no-untyped-def]
+    """NBD; see :class:`clvpredict.models.nbd.NBDModel`. No term has two columns."""
+    r, alpha = theta[0], theta[1]
+    n_x, n_age = int(tables[0]), int(tables[1])
+    x, customers = tables[2 : 2 + n_x], tables[2 + n_x : 2 + 2 * n_x]
+    rest = tables[2 + 2 * n_x :]
+    age, aged_customers, purchases = rest[:n_age], rest[n_age : 2 * n_age], rest[2 * n_age :]
+
+    value, slope_r, slope_alpha = 0.0, 0.0, 0.0
+    for i in range(n_x):
+        value += customers[i] * _log_rising(r, x[i])
+        slope_r += customers[i] * _digamma_rising(r, x[i])
+    for i in range(n_age):
+        aged, both = math.log1p(age[i] / alpha), r * aged_customers[i] + purchases[i]
+        value -= both * aged + purchases[i] * math.log(alpha)
+        slope_r -= aged_customers[i] * aged
+        slope_alpha += both * age[i] / (alpha * (alpha + age[i])) - purchases[i] / alpha
+    gradient[0], gradient[1] = slope_r, slope_alpha
+    return value
+
+
+def pack_counts(data: Compressed) -> tuple[Array, np.ndarray[Any, Any], Array]:
+    """Arrange purchase histories for :func:`poisson_gamma`."""
+    x, weight = data.columns["x"], data.weight
+    codes, distinct = zip(*(pd.factorize(data.columns[c]) for c in ("x", "T")), strict=True)
+    sizes = [len(d) for d in distinct]
+    tables = [
+        np.array(sizes, float),
+        distinct[0],
+        np.bincount(codes[0], weight, sizes[0]),
+        distinct[1],
+        np.bincount(codes[1], weight, sizes[1]),
+        np.bincount(codes[1], weight * x, sizes[1]),
+    ]
+    return np.concatenate(tables), np.empty((0, 0), np.int32), np.empty(0)
+
+
+@_compiled()
 def gamma_gamma(theta, tables, codes, weight, gradient):  # type: ignore[no-untyped-def]
     """Gamma-Gamma; see :class:`clvpredict.models.gamma_gamma.GammaGammaModel`."""
     p, q, v = theta[0], theta[1], theta[2]

@@ -7,8 +7,11 @@ from clvpredict.models.base import Model, PurchaseModel, SpendModel
 from clvpredict.models.bg_nbd import BGNBDModel
 from clvpredict.models.gamma_gamma import GammaGammaModel
 from clvpredict.models.mbg_nbd import MBGNBDModel
+from clvpredict.models.nbd import NBDModel
 
-PURCHASE_MODELS: dict[str, PurchaseModel] = {m.name: m for m in (BGNBDModel(), MBGNBDModel())}
+PURCHASE_MODELS: dict[str, PurchaseModel] = {
+    m.name: m for m in (BGNBDModel(), MBGNBDModel(), NBDModel())
+}
 SPEND_MODELS: dict[str, SpendModel] = {m.name: m for m in (GammaGammaModel(),)}
 
 

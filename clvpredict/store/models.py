@@ -90,7 +90,7 @@ def save_model(model: Estimator | CLVModel, folder: str | Path) -> None:
 
     Parameters
     ----------
-    model : BGNBD, MBGNBD, GammaGamma or CLVModel
+    model : BGNBD, MBGNBD, NBD, GammaGamma or CLVModel
         Fitted, or made from given parameters.
     folder : str or Path
         Where to; a model that is there already is replaced.
@@ -137,7 +137,7 @@ def load_model(folder: str | Path) -> Estimator | CLVModel:
 
     Returns
     -------
-    BGNBD, MBGNBD, GammaGamma or CLVModel
+    BGNBD, MBGNBD, NBD, GammaGamma or CLVModel
         Predicting exactly as the saved one.
 
     Raises

@@ -254,6 +254,31 @@ def test_bgnbd_says_that_it_calls_one_timers_alive(cdnow_rfm: pd.DataFrame) -> N
     assert seen[0].filename == __file__
 
 
+def test_nbd_says_that_it_calls_everybody_alive(cdnow_rfm: pd.DataFrame) -> None:
+    model = clv.NBD().fit(cdnow_rfm)
+    message = "NBD has no dropout: p_alive is 1 and churn_probability 0 for everybody"
+    with pytest.warns(DropoutWarning, match=message) as seen:
+        table = model.predict(cdnow_rfm, horizon="39W", interval=0.9)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert (table["p_alive"] == 1).all()
+    rate = (cdnow_rfm["frequency"] + model.params_["r"]) / (cdnow_rfm["T"] + model.params_["alpha"])
+    np.testing.assert_allclose(table["expected_purchases"], 39 * rate, rtol=1e-12)
+    held = table["purchases_pi_upper"] >= table["expected_purchases"]
+    assert held[table["frequency"] > 0].all()
+
+
+def test_nbd_for_ever(cdnow_rfm: pd.DataFrame) -> None:
+    """Expectations are infinite, or discounted; purchases cannot be drawn."""
+    model = clv.NBD.from_params(r=0.385, alpha=12.07, time_unit="W")
+    rfm = cdnow_rfm.head(20)
+    assert np.isinf(model.expected_purchases(rfm, None)).all()
+    dert = model.dert(rfm, 0.1) * np.log1p(0.1) / 365.25 * 7
+    np.testing.assert_allclose(dert, (rfm["frequency"] + 0.385) / (rfm["T"] + 12.07), rtol=1e-12)
+    with pytest.raises(InfiniteValueError, match=r"NBD has no dropout.*finite horizon"):
+        model.predict(rfm, horizon=None, interval=0.9)
+
+
 def test_heavy_tailed_spend_has_no_mean_and_says_so(cdnow_rfm: pd.DataFrame) -> None:
     spend = clv.GammaGamma.from_params(p=2.0, q=0.8, v=10.0)
     model = clv.CLVModel(clv.MBGNBD().fit(cdnow_rfm), spend)

@@ -12,6 +12,7 @@ from clvpredict.errors import OptionError
 TRUTH = {
     clv.BGNBD: {"r": 0.6, "alpha": 7.0, "a": 0.9, "b": 2.6},
     clv.MBGNBD: {"r": 0.6, "alpha": 7.0, "a": 0.9, "b": 2.6},
+    clv.NBD: {"r": 0.6, "alpha": 7.0},
 }
 SPEND = {"p": 6.0, "q": 4.0, "v": 15.0}
 

@@ -22,6 +22,7 @@ from test_contract import ALL_CASES, as_theta, data_for, name
 BIG = {
     "bg/nbd": [(3e3, 2e4, 200.0, 5e3), (0.5, 6.0, 1e-3, 1e5)],
     "mbg/nbd": [(3e3, 2e4, 200.0, 5e3), (0.5, 6.0, 1e-3, 1e5)],
+    "nbd": [(3e3, 2e4), (0.5, 1e5)],
     "gamma-gamma": [(400.0, 3e3, 200.0), (6.0, 2e4, 5e4), (5e3, 4.0, 1e-3)],
 }
 MODELS: list[Model] = [*PURCHASE_MODELS.values(), *SPEND_MODELS.values()]

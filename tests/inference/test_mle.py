@@ -22,7 +22,7 @@ from clvpredict.inference.mle import fit_mle
 from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.rfm import Histories, compress_histories
 
-ESTIMATORS = [clv.BGNBD, clv.MBGNBD, clv.GammaGamma]
+ESTIMATORS = [clv.BGNBD, clv.MBGNBD, clv.NBD, clv.GammaGamma]
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -93,6 +93,30 @@ def _log_likelihood(model: Estimator, rfm: pd.DataFrame) -> np.ndarray:
     return data.weight * model._model.log_likelihood(model.result_.theta, data)
 
 
+@pytest.mark.parametrize("data", ["cdnow_rfm", "apparel_rfm"])
+def test_nbd_is_scipys_negative_binomial(data: str, request: pytest.FixtureRequest) -> None:
+    """Counts are negative binomial with P(success) alpha/(alpha+T); T^x/x! is their density."""
+    from scipy import optimize, special, stats
+
+    rfm = request.getfixturevalue(data)
+    x, T = rfm["frequency"].to_numpy(), rfm["T"].to_numpy()
+    timing = np.sum(special.gammaln(x + 1.0) - special.xlogy(x, T))
+
+    def minus(log_theta: np.ndarray) -> float:
+        r, alpha = np.exp(log_theta)
+        return -float(np.sum(stats.nbinom.logpmf(x, r, alpha / (alpha + T))) + timing)
+
+    options = {"xatol": 1e-10, "fatol": 1e-10, "maxiter": 2000}
+    theirs = optimize.minimize(minus, [-1.0, 2.0], method="Nelder-Mead", options=options)
+    model = clv.NBD().fit(rfm)
+    assert model.convergence_.status == "converged"
+    assert model.log_likelihood_ == pytest.approx(-theirs.fun, abs=1e-6)
+    np.testing.assert_allclose(list(model.params_.values()), np.exp(theirs.x), rtol=1e-5)
+    if data == "cdnow_rfm":
+        assert model.log_likelihood_ == pytest.approx(-9763.66, abs=5e-3)
+        np.testing.assert_allclose(list(model.params_.values()), [0.3848, 12.07], rtol=5e-4)
+
+
 def test_standard_errors_of_cdnow(cdnow_rfm: pd.DataFrame) -> None:
     """SEs of CLVTools: BG/NBD .012557 .37822 .18573 .70541; Gamma-Gamma 1.190 .290 4.160."""
     bg = clv.BGNBD().fit(cdnow_rfm).summary()["standard_error"]

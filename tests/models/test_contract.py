@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clvpredict.errors import InfiniteValueError
 from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, SpendModel, Theta
+from clvpredict.models.geometric_dropout import GeometricDropout
+from clvpredict.models.nbd import NBDModel
 from clvpredict.models.registry import PURCHASE_MODELS, SPEND_MODELS, model_by_name
 from clvpredict.rfm import Array, Compressed, Histories, SpendHistories
 
@@ -20,8 +23,10 @@ SPEND = SpendHistories(
 POINTS: dict[str, list[tuple[float, ...]]] = {
     "bg/nbd": [(0.24, 4.41, 0.79, 2.43), (2.0, 30.0, 0.05, 0.4), (0.6, 0.3, 3.0, 20.0)],
     "mbg/nbd": [(0.52, 6.18, 0.89, 1.61), (2.0, 30.0, 0.05, 0.4), (0.6, 0.3, 3.0, 20.0)],
+    "nbd": [(0.385, 12.07), (2.0, 30.0), (0.6, 0.3)],
     "gamma-gamma": [(6.25, 3.74, 15.44), (0.4, 0.8, 100.0), (60.0, 30.0, 2.0)],
 }
+WITH_DROPOUT = [m for m in PURCHASE_MODELS.values() if isinstance(m, GeometricDropout)]
 CASES = [(model, point) for model in PURCHASE_MODELS.values() for point in POINTS[model.name]]
 ALL_CASES = CASES + [(m, point) for m in SPEND_MODELS.values() for point in POINTS[m.name]]
 
@@ -165,7 +170,7 @@ def test_discounting(model: PurchaseModel, point: tuple[float, ...]) -> None:
 
 
 def test_infinite_horizon_diverges_only_where_it_must() -> None:
-    for model in PURCHASE_MODELS.values():
+    for model in WITH_DROPOUT:
         for a, finite in ((0.9, False), (1.0, False), (1.1, True)):
             theta = as_theta((0.5, 5.0, a, 2.0))
             limit = model.expected_purchases(theta, HISTORIES, np.asarray(np.inf))
@@ -173,6 +178,8 @@ def test_infinite_horizon_diverges_only_where_it_must() -> None:
             if finite:
                 far = model.expected_purchases(theta, HISTORIES, np.asarray(1e60))
                 np.testing.assert_allclose(limit, far, rtol=2e-5)
+    for_ever = NBDModel().expected_purchases(as_theta((0.5, 5.0)), HISTORIES, np.asarray(np.inf))
+    assert np.isinf(for_ever).all()
 
 
 def nbd_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
@@ -183,15 +190,33 @@ def nbd_log_likelihood(r: float, alpha: float, x: Array, T: Array) -> Array:
 
 def test_without_dropout_both_collapse_into_the_nbd() -> None:
     nbd = nbd_log_likelihood(0.5, 6.0, HISTORIES.x, HISTORIES.T)
-    for model in PURCHASE_MODELS.values():
+    alone, t = as_theta((0.5, 6.0)), np.asarray(20.0)
+    np.testing.assert_allclose(NBDModel().log_likelihood(alone, HISTORIES), nbd, rtol=1e-12)
+    for model in WITH_DROPOUT:
         theta = as_theta((0.5, 6.0, 1e-12, 5.0))
         recent = HISTORIES.x * (HISTORIES.T - HISTORIES.t_x) < 30  # elsewhere death is certain
         assert recent.sum() > 5
         np.testing.assert_allclose(
             model.log_likelihood(theta, HISTORIES)[recent], nbd[recent], rtol=1e-6, atol=1e-6
         )
-        mean = model.expected_purchases(theta, NEW_CUSTOMER, np.asarray(20.0))
+        mean = model.expected_purchases(theta, NEW_CUSTOMER, t)
         np.testing.assert_allclose(mean, 0.5 / 6.0 * 20.0, rtol=1e-8)
+        for quantity in ("expected_purchases", "p_purchase", "p_alive_at"):
+            limit = getattr(model, quantity)(theta, HISTORIES, t)[recent]
+            own = getattr(NBDModel(), quantity)(alone, HISTORIES, t)[recent]
+            np.testing.assert_allclose(limit, own, rtol=1e-6)
+
+
+def test_without_dropout_everybody_is_alive_and_buys_for_ever() -> None:
+    model, theta = NBDModel(), as_theta((0.385, 12.07))
+    assert (model.p_alive(theta, HISTORIES) == 1).all()
+    moved = Histories.of(HISTORIES.x, 0.5 * HISTORIES.T, HISTORIES.T)
+    np.testing.assert_array_equal(
+        model.log_likelihood(theta, moved), model.log_likelihood(theta, HISTORIES)
+    )
+    alive = model.given_alive(theta, np.ones(3), np.ones(3))
+    with pytest.raises(InfiniteValueError, match="Give a finite horizon"):
+        model.process_counts(alive, np.inf, np.random.default_rng(0))
 
 
 def test_mbg_of_a_new_customer_is_bg_after_surviving_the_first_purchase() -> None:
@@ -252,7 +277,7 @@ def test_simulated_counts_follow_the_formulas(
     assert worth.mean() == pytest.approx(discounted, abs=4 * worth.std() / np.sqrt(n))
 
 
-@pytest.mark.parametrize("model", PURCHASE_MODELS.values(), ids=name)
+@pytest.mark.parametrize("model", WITH_DROPOUT, ids=name)
 def test_simulated_counts_for_ever(model: PurchaseModel) -> None:
     theta, n = as_theta((0.6, 4.0, 4.0, 3.0)), 200_000
     one = model.given_alive(theta, np.array([1.0]), np.array([9.0]))
