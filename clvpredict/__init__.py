@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clvpredict.datasets import load_cdnow
     from clvpredict.estimators import BGNBD, MBGNBD, NBD, CLVModel, GammaGamma
+    from clvpredict.evaluate import backtest, compare, evaluate_holdout, recalibrate
     from clvpredict.rfm import convert_unit
     from clvpredict.store import load_model, save_model, write_table
     from clvpredict.transactions import calibration_holdout, purchase_history, rfm_summary
@@ -25,7 +26,11 @@ _HOMES = {
     "GammaGamma": "estimators",
     "CLVModel": "estimators",
     "calibration_holdout": "transactions",
+    "backtest": "evaluate",
+    "compare": "evaluate",
+    "recalibrate": "evaluate",
     "convert_unit": "rfm",
+    "evaluate_holdout": "evaluate",
     "load_cdnow": "datasets",
     "load_model": "store",
     "purchase_history": "transactions",
@@ -40,11 +45,15 @@ __all__ = [
     "NBD",
     "CLVModel",
     "GammaGamma",
+    "backtest",
     "calibration_holdout",
+    "compare",
     "convert_unit",
+    "evaluate_holdout",
     "load_cdnow",
     "load_model",
     "purchase_history",
+    "recalibrate",
     "rfm_summary",
     "save_model",
     "write_table",

@@ -10,8 +10,10 @@ import pandas as pd
 
 from clvpredict.estimators.base import Horizon
 from clvpredict.estimators.forecast import BOTH, Forecast, check_interval
-from clvpredict.estimators.tables import above, draws_of, totals
+from clvpredict.estimators.tables import above, draws_of, scores_of, totals
 from clvpredict.estimators.terms import Terms
+from clvpredict.predict import Scores
+from clvpredict.rfm import Array
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,6 +92,76 @@ class Answers:
         """
         forecast = self._forecaster(horizon, terms)
         return draws_of(rfm, forecast, quantities or self._drawn, customers, sum_by)
+
+    def score(
+        self,
+        rfm: pd.DataFrame,
+        observed: npt.ArrayLike,
+        *,
+        horizon: Horizon,
+        of: str | None = None,
+        levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
+        **terms: Unpack[Terms],
+    ) -> Scores:
+        """Hold what customers did to the distributions that were predicted for them.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        observed : array, shape (n,)
+            What each did within the horizon.
+        horizon : float, str or timedelta
+            As in ``predict``; finite.
+        of : {"purchases", "value"}, optional
+            By default `value`, or `purchases` of a purchase model. Purchases are scored by
+            their exact distribution, value by draws.
+        levels : sequence of float
+            Of equal-tailed predictive intervals.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Returns
+        -------
+        Scores
+            Per customer: CRPS, log score, the ends of the randomised PIT, intervals; see
+            :class:`clvpredict.predict.Scores`. :func:`clvpredict.evaluate.evaluate_holdout`
+            makes tables of it.
+
+        Raises
+        ------
+        OptionError
+            For quantities that are not realised, and numbers that cannot have been observed.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> split = clv.calibration_holdout(
+        ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+        ... )
+        >>> model = clv.MBGNBD().fit(split)
+        >>> scores = model.score(split, split["frequency_holdout"], horizon="39W")
+        >>> round(float(scores.crps.mean()), 4)
+        0.51
+        """
+        forecast = self._forecaster(horizon, terms)(rfm)
+        return scores_of(rfm, forecast, of or self._drawn[1], observed, levels)
+
+    def pit_distances(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        horizon: Horizon,
+        of: str | None = None,
+        **terms: Unpack[Terms],
+    ) -> Array:
+        """How far from uniform the PIT would be if the forecast were right, shape (draws,).
+
+        The null distribution of the Kolmogorov-Smirnov distance: outcomes of all customers are
+        drawn from the forecast, parameters first; see
+        :meth:`clvpredict.evaluate.HoldoutEvaluation.pit`.
+        """
+        return self._forecaster(horizon, terms)(rfm).pit_distances(of or self._drawn[1])
 
     def p_above(
         self,

@@ -34,6 +34,7 @@ from clvpredict.estimators.purchases import (
 from clvpredict.estimators.spend import GammaGamma
 from clvpredict.estimators.tables import (
     interval_metadata,
+    recalibrated,
     top_share,
     with_draws,
 )
@@ -183,7 +184,7 @@ class CLVModel(Answers):
             Credible: of the expectation, which the parameters leave open. Predictive: of what
             the customer will do.
         **drawing
-            ``draws`` (500), ``seed`` (0), ``progress``: see
+            ``draws`` (500), ``seed`` (0), ``progress``, ``recalibration``: see
             :class:`clvpredict.estimators.forecast.Drawing`.
 
         Returns
@@ -248,12 +249,14 @@ class CLVModel(Answers):
         intervals: Sequence[IntervalKind],
         how: Drawing,
     ) -> pd.DataFrame:
+        self.purchases._check_recalibration(t, how)
         posterior = self._is_posterior
         if interval is None and not posterior:
-            return self._frame(rfm, t, terms)
+            return recalibrated(self._frame(rfm, t, terms), how)
         forecast = self._forecast(rfm, t, terms, how)
         out = self._frame(rfm, t, terms)
-        return with_draws(out, forecast, interval, intervals, replace=posterior)
+        out = with_draws(out, forecast, interval, intervals, replace=posterior)
+        return recalibrated(out, how)
 
     @property
     def _is_posterior(self) -> bool:
@@ -261,6 +264,7 @@ class CLVModel(Answers):
 
     def _forecast(self, rfm: pd.DataFrame, t: float, terms: MoneyTerms, how: Drawing) -> Forecast:
         buying = self.purchases
+        buying._check_recalibration(t, how)
         columns = check_rfm(rfm, ("frequency", "monetary_value"))
         share = margins(terms.margin, rfm, terms.segment)
         money = Money(

@@ -17,13 +17,19 @@ from clvpredict.predict import (
     DistinctRows,
     DrawnPurchases,
     Process,
+    Recalibration,
+    Scores,
     Work,
     collect,
     diverges,
     intervals,
+    pit_distances,
     purchase_processes,
+    score_counts,
+    score_draws,
     share_above,
     sums,
+    tails,
 )
 from clvpredict.rfm import Array
 from clvpredict.value import DrawnValue
@@ -41,6 +47,9 @@ _REALISED = ("purchases",)
 _REALISED_MONEY = ("value",)
 #: Quantities that add up over customers, for totals.
 _NOT_ADDITIVE = ("expected_spend",)
+# Draws that the exact distribution of purchases is averaged over: as many as a budget of
+# histories × draws allows, within these bounds.
+_MIXED, _MIXED_DRAWS = 100_000, (20, 200)
 # Draws × customers that predict_draws may return.
 _MOST_VALUES = 50_000_000
 
@@ -51,6 +60,7 @@ class DrawOptions(TypedDict, total=False):
     draws: int
     seed: int
     progress: bool
+    recalibration: Recalibration | None
 
 
 @dataclass(frozen=True)
@@ -67,11 +77,15 @@ class Drawing:
         cores.
     progress : bool
         Show a progress bar.
+    recalibration : Recalibration, optional
+        What a backtest has taught (:func:`clvpredict.evaluate.recalibrate`); corrects
+        expectations by its level, and predictive intervals by its curve.
     """
 
     draws: int = 500
     seed: int = 0
     progress: bool = False
+    recalibration: Recalibration | None = None
 
 
 def check_drawing(given: Mapping[str, Any]) -> Drawing:
@@ -88,6 +102,12 @@ def check_drawing(given: Mapping[str, Any]) -> Drawing:
         value = getattr(drawing, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise OptionError(f"{name}={value!r} must be a whole number >= {least}.")
+    given_recalibration = drawing.recalibration
+    if not isinstance(given_recalibration, Recalibration | None):
+        raise OptionError(
+            f"recalibration={type(given_recalibration).__name__} must be what "
+            "clvpredict.evaluate.recalibrate(backtest, ...) gives."
+        )
     return drawing
 
 
@@ -163,6 +183,7 @@ class Forecast:
         money: Money | None = None,
     ) -> None:
         self._model, self._result, self._drawing = model, result, drawing
+        self._recalibration = drawing.recalibration
         self._t, self._money = t, money
         self._columns = columns
         # Both models are independent, and so are the streams of their draws.
@@ -210,7 +231,8 @@ class Forecast:
         rows = DistinctRows.of(self._columns)
         work = self._work(rows, wanted)
         d = self._drawing
-        found = intervals(work, len(rows), self.draws, level, d.seed, d.progress)
+        cuts = None if level is None else {n: self._tails(n, level) for n in wanted}
+        found = intervals(work, len(rows), self.draws, cuts, d.seed, d.progress)
         out: dict[str, npt.NDArray[Any]] = {n: found[n].mean[rows.inverse] for n in names}
         if with_intervals and "credible" in kinds:
             for n in credible:
@@ -227,10 +249,17 @@ class Forecast:
     def p_above(self, of: str, threshold: Array) -> Array:
         """P(quantity > threshold) of every customer, shape (n,)."""
         self._check([of])
+        if self._recalibration is not None and of not in (*_REALISED, *_REALISED_MONEY):
+            raise OptionError(
+                f"a recalibration corrects what customers do, not what is expected ({of}); leave "
+                "recalibration out, or ask of='purchases' or of='value'."
+            )
         rows = DistinctRows.of({**self._columns, "threshold": threshold})
         d = self._drawing
         work = self._work(rows, [of])
         found = share_above(work, self.draws, of, rows.columns["threshold"], d.seed, d.progress)
+        if self._recalibration is not None:
+            found = 1.0 - self._recalibration.of(of).probability(1.0 - found)
         return found[rows.inverse]
 
     def sums(self, quantities: Sequence[str], group: Array, groups: int) -> dict[str, Array]:
@@ -252,7 +281,21 @@ class Forecast:
         d = self._drawing
         work = self._work(rows, quantities)
         member = rows.columns["group"].astype(np.intp)
-        return sums(work, self.draws, member, groups, weight, d.seed, d.progress)
+        found = sums(work, self.draws, member, groups, weight, d.seed, d.progress)
+        return {n: self._levelled(n, v) for n, v in found.items()}
+
+    def _levelled(self, name: str, total: Array) -> Array:
+        """Correct totals: by the level and, of what is realised, by how much that varies."""
+        learnt = self._recalibration
+        if learnt is None or name in ("p_alive", "p_purchase"):
+            return total
+        money = name in (*_EXPECTED_MONEY, *_REALISED_MONEY)
+        correction = learnt.of("value" if money else "purchases")
+        if name not in (*_REALISED, *_REALISED_MONEY):
+            return total * correction.level
+        # Vintages miss the level all customers at once: one shock per draw.
+        shock = np.random.default_rng([self._drawing.seed, 3]).standard_normal(total.shape[1])
+        return np.asarray(total * correction.level * np.exp(correction.spread * shock))
 
     def all_draws(
         self, quantities: Sequence[str], customers: pd.Series, dimension: str = "customer_id"
@@ -267,6 +310,11 @@ class Forecast:
         import xarray as xr
 
         self._check(quantities)
+        if self._recalibration is not None:
+            raise OptionError(
+                "single draws cannot be recalibrated: the correction is of their distribution. "
+                "Use predict(..., interval=), predict_totals or p_above."
+            )
         size = self.draws * len(customers) * len(quantities)
         if size > _MOST_VALUES:
             raise OptionError(
@@ -281,6 +329,61 @@ class Forecast:
             {n: (("draw", dimension), found[n][rows.inverse].T) for n in quantities},
             coords={"draw": np.arange(self.draws), dimension: customers.to_numpy()},
         )
+
+    def score(self, of: str, observed: Array, levels: Sequence[float]) -> Scores:
+        """Hold what customers did to their predictive distributions.
+
+        Parameters
+        ----------
+        of : {"purchases", "value"}
+            Purchases by their exact distribution (of a posterior, averaged over draws), value
+            by draws.
+        observed : ndarray, shape (n,)
+        levels : sequence of float
+            Of the intervals.
+        """
+        if np.isinf(self._t):
+            raise OptionError("what customers did is of a finite horizon, e.g. '52W'.")
+        learnt = None if self._recalibration is None else self._recalibration.of(of)
+        transform = None if learnt is None else learnt.probability
+        if of == "purchases":
+            theta = np.array([[float(v) for v in self._result.theta]])
+            if self._result.is_posterior:
+                distinct = len(DistinctRows.of(self._columns))
+                few = int(np.clip(_MIXED // distinct, *_MIXED_DRAWS))
+                theta = self._result.draws(few, 0)
+            return score_counts(
+                self._model, theta, self._columns, self._t, observed, levels, transform
+            )
+        self._check([of])
+        rows = DistinctRows.of({**self._columns, "observed": observed})
+        d = self._drawing
+        found = score_draws(
+            self._work(rows, [of]),
+            self.draws,
+            of,
+            rows.columns["observed"],
+            {level: self._tails(of, level) for level in levels},
+            d.seed,
+            transform,
+            d.progress,
+        )
+        return found.take(rows.inverse)
+
+    def pit_distances(self, of: str) -> Array:
+        """Distances of the PIT from uniformity if the forecast were right, shape (draws,)."""
+        self._check([of])
+        rows = DistinctRows.of(self._columns, merge=False)
+        d = self._drawing
+        return pit_distances(self._work(rows, [of]), len(rows), self.draws, of, d.seed, d.progress)
+
+    def _tails(self, name: str, level: float) -> tuple[float, float]:
+        """Which probabilities of the draws are the ends of an interval."""
+        low, high = tails(level)
+        if self._recalibration is None or name not in (*_REALISED, *_REALISED_MONEY):
+            return low, high
+        learnt = self._recalibration.of(name)
+        return learnt.uncorrected(low), learnt.uncorrected(high)
 
     def _check(self, quantities: Sequence[str]) -> None:
         for quantity in quantities:

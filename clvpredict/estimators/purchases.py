@@ -23,7 +23,7 @@ from clvpredict.estimators.forecast import (
     check_drawing,
     check_interval,
 )
-from clvpredict.estimators.tables import interval_metadata, with_draws
+from clvpredict.estimators.tables import interval_metadata, recalibrated, with_draws
 from clvpredict.estimators.terms import Terms
 from clvpredict.inference.checks import check_purchases
 from clvpredict.models.base import PurchaseModel, SpendModel, Theta
@@ -199,7 +199,7 @@ class PurchaseEstimator(Estimator, Answers):
             Credible: of the expectation, which the parameters leave open. Predictive: of what
             the customer will do.
         **drawing
-            ``draws`` (500), ``seed`` (0), ``progress``: see
+            ``draws`` (500), ``seed`` (0), ``progress``, ``recalibration``: see
             :class:`clvpredict.estimators.forecast.Drawing`.
 
         Returns
@@ -241,14 +241,20 @@ class PurchaseEstimator(Estimator, Answers):
         intervals: Sequence[IntervalKind],
         how: Drawing,
     ) -> pd.DataFrame:
+        self._check_recalibration(t, how)
         out = self._frame(rfm, self._customers(rfm), t)
-        if interval is None and not self.result_.is_posterior:
-            return out
-        forecast = self._forecast(rfm, t, how)
         posterior = self.result_.is_posterior
-        return with_draws(out, forecast, interval, intervals, replace=posterior)
+        if interval is not None or posterior:
+            forecast = self._forecast(rfm, t, how)
+            out = with_draws(out, forecast, interval, intervals, replace=posterior)
+        return recalibrated(out, how)
+
+    def _check_recalibration(self, t: float, how: Drawing) -> None:
+        if how.recalibration is not None:
+            how.recalibration.check(self._model.name, t, self.time_unit_)
 
     def _forecast(self, rfm: pd.DataFrame, t: float, how: Drawing) -> Forecast:
+        self._check_recalibration(t, how)
         return Forecast(self._model, self.result_, self._history(rfm), t, how)
 
     def _implied(

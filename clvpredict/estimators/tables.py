@@ -9,9 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.errors import OptionError
-from clvpredict.estimators.forecast import Drawing, Forecast, IntervalKind
-from clvpredict.predict import interval_of
+from clvpredict.errors import OptionError, unknown_option
+from clvpredict.estimators.forecast import (
+    BOTH,
+    Drawing,
+    Forecast,
+    IntervalKind,
+    check_interval,
+)
+from clvpredict.predict import Scores, interval_of
 from clvpredict.rfm import Array, customer_ids, require_column
 
 if TYPE_CHECKING:
@@ -46,13 +52,37 @@ def with_draws(
     return out
 
 
+def recalibrated(out: pd.DataFrame, how: Drawing) -> pd.DataFrame:
+    """Correct expectations by what a backtest has taught; predictive ends are so already."""
+    learnt = how.recalibration
+    if learnt is None:
+        return out
+    for names, of in (
+        (("expected_purchases",), "purchases"),
+        (("clv", "clv_undiscounted"), "value"),
+    ):
+        for column in _with_ends(out, names):
+            out[column] *= learnt.of(of).level
+    for column in _with_ends(out, ("p_purchase",)):
+        out[column] = 1.0 - learnt.purchases.probability(1.0 - out[column].to_numpy(np.float64))
+    return out
+
+
+def _with_ends(out: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    return [f"{n}{end}" for n in names for end in ("", "_lower", "_upper") if f"{n}{end}" in out]
+
+
 def interval_metadata(
     interval: float | None, kinds: Sequence[IntervalKind], how: Drawing
 ) -> dict[str, Any]:
-    """What a table says of its intervals."""
-    if interval is None:
-        return {}
-    return {"interval": interval, "intervals": list(kinds), "draws": how.draws, "seed": how.seed}
+    """What a table says of its intervals, and of what corrected it."""
+    said: dict[str, Any] = {}
+    if interval is not None:
+        said = {"interval": interval, "intervals": list(kinds)}
+        said |= {"draws": how.draws, "seed": how.seed}
+    if how.recalibration is not None:
+        said["recalibration"] = how.recalibration.record()
+    return said
 
 
 def draws_of(
@@ -108,6 +138,28 @@ def above(
     """P(quantity > threshold) of each customer."""
     found = forecast.p_above(of, _thresholds(threshold, rfm))
     return pd.Series(found, index=rfm.index, name=f"p_{of}_above")
+
+
+def scores_of(
+    rfm: pd.DataFrame,
+    forecast: Forecast,
+    of: str,
+    observed: npt.ArrayLike,
+    levels: Sequence[float],
+) -> Scores:
+    """Hold what customers did to their predictive distributions."""
+    if of not in ("purchases", "value"):
+        raise unknown_option("of", of, ("purchases", "value"))
+    for level in levels:
+        check_interval(level, BOTH)
+    done = np.asarray(observed, np.float64)
+    fits = done.shape == (len(rfm),) and bool((np.isfinite(done) & (done >= 0)).all())
+    if not fits or (of == "purchases" and (done != np.floor(done)).any()):
+        raise OptionError(
+            f"observed must be one number >= 0 per customer ({len(rfm):,}), of purchases a whole "
+            f"one, none missing; got shape {done.shape}."
+        )
+    return forecast.score(of, done, levels)
 
 
 def totals(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,33 +52,35 @@ def calibration_table(model: Any, split: pd.DataFrame, *, top: int = 7) -> pd.Da
     >>> table["customers"].tolist()
     [1411, 439, 214, 100, 62, 38, 29, 64]
     """
-    if top < 1:
-        raise OptionError(f"top={top!r} must be at least 1.")
     columns, expected = predicted(model, split)
-    group = np.minimum(columns["frequency"], top).astype(int)
-    frame = pd.DataFrame(
-        {
-            "predicted": expected,
-            "observed": columns["frequency_holdout"],
-            "naive": naive(columns),
-        }
-    ).groupby(group)
-    mean = frame.mean()
-    table = pd.DataFrame(
-        {
-            "customers": frame.size(),
-            "predicted": mean["predicted"],
-            "observed": mean["observed"],
-            "observed_se": frame["observed"].sem(),
-            "naive": mean["naive"],
-        }
-    ).reindex(range(top + 1))
-    table["customers"] = table["customers"].fillna(0).astype(np.int64)
-    table.insert(0, "frequency", [*map(str, range(top)), f"{top}+"])
-    table.insert(0, "model", title(model))
-    table = table.reset_index(drop=True)
+    table = by_frequency(title(model), expected, columns, top)
     table.attrs = periods(split, columns["duration_holdout"])
     return table
+
+
+def by_frequency(
+    name: str, expected: Array, columns: Mapping[str, Array], top: int
+) -> pd.DataFrame:
+    """Means of customers of each earlier frequency.
+
+    Raises
+    ------
+    OptionError
+        If ``top`` is less than 1.
+    """
+    if top < 1:
+        raise OptionError(f"top={top!r} must be at least 1.")
+    group = np.minimum(columns["frequency"], top).astype(int)
+    frame = pd.DataFrame(
+        {"predicted": expected, "observed": columns["frequency_holdout"], "naive": naive(columns)}
+    ).groupby(group)
+    table = frame.mean().assign(customers=frame.size(), observed_se=frame["observed"].sem())
+    order = ["customers", "predicted", "observed", "observed_se", "naive"]
+    table = table[order].reindex(range(top + 1))
+    table["customers"] = table["customers"].fillna(0).astype(np.int64)
+    table.insert(0, "frequency", [*map(str, range(top)), f"{top}+"])
+    table.insert(0, "model", name)
+    return table.reset_index(drop=True)
 
 
 def holdout_totals(model: Any, split: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import DataError, OptionError, Problem
-from clvpredict.models.registry import model_by_name
 from clvpredict.rfm import Array, Provenance, check_rfm, provenance_of
 
 _PURCHASES = ("frequency", "recency", "T", "frequency_holdout", "duration_holdout")
@@ -22,7 +22,7 @@ class Predictor(Protocol):
         """E[purchases within ``horizon`` after T], one value per row."""
 
 
-def naive(columns: dict[str, Array]) -> Array:
+def naive(columns: Mapping[str, Array]) -> Array:
     """Purchases of a customer who goes on as before; none where no time was observed."""
     age = columns["T"]
     rate = np.divide(columns["frequency"], age, out=np.zeros_like(age), where=age > 0)
@@ -68,8 +68,8 @@ def refuse_in_sample(model: Any, split: Provenance | None) -> None:
 def title(model: Any) -> str:
     """What tables call a model."""
     buying = getattr(model, "purchases", model)
-    result = getattr(buying, "result_", None)
-    return type(buying).__name__ if result is None else model_by_name(result.model).title
+    known = getattr(buying, "_model", None)
+    return type(buying).__name__ if known is None else str(known.title)
 
 
 def periods(split: pd.DataFrame, duration: npt.NDArray[np.float64]) -> dict[Any, Any]:

@@ -1,6 +1,8 @@
 """What customers will do, under given parameters (``point``) or under draws of them (``draws``)."""
 
+from clvpredict.predict.distribution import Scores, Transform, score_counts
 from clvpredict.predict.draws import DrawnPurchases, Realised, mean_over_draws
+from clvpredict.predict.ensemble import pit_distances, score_draws
 from clvpredict.predict.point import (
     Customers,
     Process,
@@ -9,6 +11,7 @@ from clvpredict.predict.point import (
     p_alive,
     purchase_processes,
 )
+from clvpredict.predict.recalibration import Correction, Recalibration
 from clvpredict.predict.reduce import (
     DistinctRows,
     Interval,
@@ -18,15 +21,20 @@ from clvpredict.predict.reduce import (
     intervals,
     share_above,
     sums,
+    tails,
 )
 
 __all__ = [
+    "Correction",
     "Customers",
     "DistinctRows",
     "DrawnPurchases",
     "Interval",
     "Process",
     "Realised",
+    "Recalibration",
+    "Scores",
+    "Transform",
     "Work",
     "collect",
     "diverges",
@@ -35,7 +43,11 @@ __all__ = [
     "intervals",
     "mean_over_draws",
     "p_alive",
+    "pit_distances",
     "purchase_processes",
+    "score_counts",
+    "score_draws",
     "share_above",
     "sums",
+    "tails",
 ]

@@ -59,6 +59,11 @@ class DistinctRows:
         return cls({name: c[order] for name, c in arrays.items()}, rank[group])
 
 
+def tails(level: float) -> tuple[float, float]:
+    """The probabilities below the ends of an equal-tailed interval."""
+    return 0.5 - level / 2, 0.5 + level / 2
+
+
 @dataclass(frozen=True)
 class Interval:
     """What to keep of the draws of a quantity.
@@ -76,20 +81,27 @@ class Interval:
 
 
 def intervals(
-    work: Work, rows: int, draws: int, level: float | None, seed: int, progress: bool = False
+    work: Work,
+    rows: int,
+    draws: int,
+    ends: Mapping[str, tuple[float, float]] | None,
+    seed: int,
+    progress: bool = False,
 ) -> dict[str, Interval]:
-    """Reduce to mean and equal-tailed interval of each row.
+    """Reduce to mean and interval of each row.
 
     Parameters
     ----------
-    level : float or None
-        None for means only.
+    ends : mapping or None
+        By quantity, the probabilities below the lower and the upper end; None for means only.
     """
 
     def reduce(block: slice, values: Mapping[str, Array]) -> dict[str, Interval]:
-        return {name: _interval(v, level) for name, v in values.items()}
+        return {
+            name: _interval(v, None if ends is None else ends[name]) for name, v in values.items()
+        }
 
-    parts = list(_blocks(work, reduce, rows, draws, seed, progress))
+    parts = list(blocks(work, reduce, rows, draws, seed, progress))
     return {
         name: Interval(
             *(
@@ -101,20 +113,31 @@ def intervals(
     }
 
 
-def _interval(values: Array, level: float | None) -> Interval:
+def _interval(values: Array, ends: tuple[float, float] | None) -> Interval:
     mean = values.mean(axis=1)
-    if level is None:
+    if ends is None:
         return Interval(mean, mean, mean)
-    return Interval(mean, *interval_of(values, level))
+    return Interval(mean, *_between(values, *ends))
 
 
 def interval_of(values: Array, level: float) -> tuple[Array, Array]:
-    """Equal-tailed interval of each row of draws: order statistics, so that counts stay whole."""
-    draws = values.shape[1]
-    low = max(0, int(np.ceil((0.5 - level / 2) * draws)) - 1)
-    ordered = np.partition(values, (low, draws - 1 - low), axis=1)
+    """Equal-tailed interval of each row of draws."""
+    return _between(values, *tails(level))
+
+
+def positions(draws: int, below: float, upto: float) -> tuple[int, int]:
+    """Which of the sorted draws are the ends: the same number is cut off for the same p."""
+    # Rounded: 0.05 * 500 is 25, whatever floats say.
+    low, cut = (max(0, int(np.ceil(round(p * draws, 9))) - 1) for p in (below, 1.0 - upto))
+    return low, draws - 1 - cut
+
+
+def _between(values: Array, below: float, upto: float) -> tuple[Array, Array]:
+    """Order statistics, so that counts stay whole."""
+    low, high = positions(values.shape[1], below, upto)
+    ordered = np.partition(values, (low, high), axis=1)
     # Copies: a view would keep the whole block.
-    return ordered[:, low].copy(), ordered[:, draws - 1 - low].copy()
+    return ordered[:, low].copy(), ordered[:, high].copy()
 
 
 def share_above(
@@ -130,7 +153,7 @@ def share_above(
     def reduce(block: slice, values: Mapping[str, Array]) -> Array:
         return np.asarray((values[name] > threshold[block, None]).mean(axis=1))
 
-    return np.concatenate(list(_blocks(work, reduce, len(threshold), draws, seed, progress)))
+    return np.concatenate(list(blocks(work, reduce, len(threshold), draws, seed, progress)))
 
 
 def sums(
@@ -162,7 +185,7 @@ def sums(
         return {name: member @ v for name, v in values.items()}
 
     total: dict[str, Array] = {}
-    for part in _blocks(work, reduce, len(group), draws, seed, progress):
+    for part in blocks(work, reduce, len(group), draws, seed, progress):
         for name, value in part.items():
             total[name] = total[name] + value if name in total else value
     return total
@@ -176,11 +199,11 @@ def collect(
     def reduce(block: slice, values: Mapping[str, Array]) -> dict[str, Array]:
         return {name: np.array(v) for name, v in values.items()}
 
-    parts = list(_blocks(work, reduce, rows, draws, seed, progress))
+    parts = list(blocks(work, reduce, rows, draws, seed, progress))
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def _blocks[R](
+def blocks[R](
     work: Work,
     reduce: Callable[[slice, Mapping[str, Array]], R],
     rows: int,

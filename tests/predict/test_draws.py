@@ -101,6 +101,9 @@ def test_realised_purchases_have_the_expectation(model: PurchaseModel):
     assert bought.some.sum() == bought.count.sum()
 
 
+ENDS = dict.fromkeys(("expected", "purchases"), pr.tails(0.9))
+
+
 def work_of(model: PurchaseModel, columns: dict[str, Array], theta: Array):
     found = drawn(model, theta, columns, 39.0)
 
@@ -115,10 +118,10 @@ def work_of(model: PurchaseModel, columns: dict[str, Array], theta: Array):
 def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     columns, theta = customers(3000), thetas(300)
     work = work_of(PURCHASE_MODELS["bg/nbd"], columns, theta)
-    two = pr.intervals(work, 3000, 300, 0.9, seed=4)
+    two = pr.intervals(work, 3000, 300, ENDS, seed=4)
     monkeypatch.setattr(reduce, "usable_cores", lambda: 1)
-    one = pr.intervals(work, 3000, 300, 0.9, seed=4)
-    other = pr.intervals(work, 3000, 300, 0.9, seed=5)
+    one = pr.intervals(work, 3000, 300, ENDS, seed=4)
+    other = pr.intervals(work, 3000, 300, ENDS, seed=5)
     np.testing.assert_array_equal(one["purchases"].mean, two["purchases"].mean)
     assert (one["purchases"].mean != other["purchases"].mean).any()
     np.testing.assert_array_equal(one["expected"].upper, other["expected"].upper)
@@ -128,7 +131,7 @@ def test_reductions_are_those_of_all_draws():
     columns, theta = customers(1500), thetas(400)
     work = work_of(PURCHASE_MODELS["mbg/nbd"], columns, theta)
     every = pr.collect(work, 1500, 400, seed=2)
-    found = pr.intervals(work, 1500, 400, 0.9, seed=2)
+    found = pr.intervals(work, 1500, 400, ENDS, seed=2)
     ordered = np.sort(every["purchases"], axis=1)
     np.testing.assert_array_equal(found["purchases"].lower, ordered[:, 19])
     np.testing.assert_array_equal(found["purchases"].upper, ordered[:, 380])

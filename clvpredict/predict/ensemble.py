@@ -1,0 +1,112 @@
+"""Draws of what customers do, held to what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from clvpredict.predict.distribution import Scores, Transform
+from clvpredict.predict.reduce import Work, blocks, positions
+from clvpredict.rfm import Array
+
+# Bins of the PIT in which its distance from uniformity is measured.
+_BINS = 200
+
+
+def score_draws(
+    work: Work,
+    draws: int,
+    name: str,
+    observed: Array,
+    ends: Mapping[float, tuple[float, float]],
+    seed: int,
+    transform: Transform | None = None,
+    progress: bool = False,
+) -> Scores:
+    """Score a quantity of each row by its draws.
+
+    Parameters
+    ----------
+    observed : ndarray, shape (rows,)
+        What happened.
+    ends : mapping
+        By level of the intervals, the probabilities of the draws below their ends.
+    transform : callable, optional
+        Corrects the probabilities of the forecast.
+
+    Returns
+    -------
+    Scores
+        `crps` is the fair one, which does not grow with few draws; `log_score` is nan.
+    """
+    share = np.arange(1, draws + 1) / draws
+    at_most = share if transform is None else transform(share)
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> Scores:
+        return _scores(np.sort(values[name], axis=1), observed[block], at_most, ends, transform)
+
+    return Scores.join(list(blocks(work, reduce, len(observed), draws, seed, progress)))
+
+
+def _scores(
+    ordered: Array,
+    y: Array,
+    at_most: Array,
+    ends: Mapping[float, tuple[float, float]],
+    transform: Transform | None,
+) -> Scores:
+    """Score rows of sorted draws; ``at_most`` is the probability up to each."""
+    n, draws = ordered.shape
+    here = y[:, None]
+    gap = np.diff(ordered, axis=1)
+    split = np.clip(here, ordered[:, :-1], ordered[:, 1:])
+    c = at_most[:-1]
+    crps = (split - ordered[:, :-1]) @ c**2 + (ordered[:, 1:] - split) @ (1.0 - c) ** 2
+    crps += np.maximum(ordered[:, 0] - y, 0.0) + np.maximum(y - ordered[:, -1], 0.0)
+    crps -= gap @ (c * (1.0 - c)) / (draws - 1)
+    below = (ordered < here).sum(axis=1) / draws
+    upto = (ordered <= here).sum(axis=1) / draws
+    weight = np.diff(at_most, prepend=0.0)
+    if transform is not None:
+        below, upto = transform(below), transform(upto)
+    lower, upper, within = {}, {}, {}
+    for level, (tail, head) in ends.items():
+        low, high = (ordered[:, i].copy() for i in positions(draws, tail, head))
+        lower[level], upper[level] = low, high
+        inside = (ordered >= low[:, None]) & (ordered <= high[:, None])
+        within[level] = inside @ weight
+    nothing = np.full(n, np.nan)
+    return Scores(crps, nothing, below, upto, ordered @ weight, lower, upper, within)
+
+
+def pit_distances(
+    work: Work, rows: int, draws: int, name: str, seed: int, progress: bool = False
+) -> Array:
+    """How far from uniform the PIT is when the forecast is right.
+
+    Each draw in turn is taken for what happened: its outcomes share one draw of the parameters,
+    as what happens does. Ties, such as customers who do not buy, are broken at random.
+
+    Returns
+    -------
+    ndarray, shape (draws,)
+        The Kolmogorov-Smirnov distance of each.
+    """
+
+    def reduce(block: slice, values: Mapping[str, Array]) -> Array:
+        given = values[name]
+        ties = np.random.default_rng([seed, 7, block.start]).random(given.shape)
+        order = np.lexsort((ties, given), axis=1)
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(given.shape[1])[None, :], axis=1)
+        bins = rank * _BINS // given.shape[1]
+        flat = bins + _BINS * np.arange(given.shape[1])
+        return np.bincount(flat.ravel(), minlength=_BINS * given.shape[1]).astype(np.float64)
+
+    count = np.zeros(_BINS * draws)
+    for part in blocks(work, reduce, rows, draws, seed, progress):
+        count += part
+    ecdf = np.cumsum(count.reshape(draws, _BINS), axis=1) / rows
+    edges = np.arange(1, _BINS + 1) / _BINS
+    return np.abs(ecdf - edges).max(axis=1)
