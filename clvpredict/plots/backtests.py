@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,29 +28,36 @@ from clvpredict.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from clvpredict.evaluate import Backtest
+
 _KEYS = ("cut_date", "horizon", "horizon_periods", "model", "status")
-_MADE_BY = "clvpredict.evaluate.backtest(...)"
+_MADE_BY = "clvpredict.backtest(transactions, models, horizons=..., every=...).table"
 _LOWER, _HIGHER = "lower is better", "higher is better"
-#: Words of a metric, and which way is better.
+#: Words of a metric (``{}`` is purchases or value), and which way is better.
 _WORDS = {
-    "bias_percent": ("Bias, % of observed purchases", "0 is best"),
-    "mae": ("Mean absolute error, purchases per customer", _LOWER),
-    "rmse": ("Root mean squared error, purchases per customer", _LOWER),
-    "crps": ("CRPS, purchases per customer", _LOWER),
+    "bias_percent": ("Bias, % of observed {}", "0 is best"),
+    "mae": ("Mean absolute error, {} per customer", _LOWER),
+    "nmae": ("Mean absolute error over mean {}", _LOWER),
+    "rmse": ("Root mean squared error, {} per customer", _LOWER),
+    "decile_mape": ("Error of the mean {} of deciles, %", _LOWER),
+    "crps": ("CRPS, {} per customer", _LOWER),
     "log_score": ("Logarithmic score, nats per customer", _LOWER),
     "brier": ("Brier score of buying at all", _LOWER),
+    "ece": ("Expected calibration error of buying at all", _LOWER),
     "auc": ("AUC of buying at all", _HIGHER),
-    "pit_ks": ("Distance of the PIT from uniform (KS)", _LOWER),
-    "coverage_90": ("Share of customers in their 90 % interval", "0.9 or a little more is right"),
-    "gini": ("Gini coefficient of the gain curve", _HIGHER),
-    "spearman": ("Rank correlation (Spearman)", _HIGHER),
+    "pit_ks": ("Distance of the PIT of {} from uniform", _LOWER),
+    "gini": ("Gini coefficient of the gain curve of {}", _HIGHER),
+    "spearman": ("Rank correlation of {} (Spearman)", _HIGHER),
+    "top_decile_capture": ("Share of {} that the best predicted 10 % have", _HIGHER),
+    "precision_top_decile": ("Share of buyers among the best predicted 10 %", _HIGHER),
+    "predicted_total": ("Predicted {}, all customers", ""),
+    "observed_total": ("Observed {}, all customers", ""),
 }
-#: Where a metric has a value that would be right, whatever the data.
-_RIGHT = {"bias_percent": 0.0, "coverage_90": 0.9}
+_COVERAGE = re.compile(r"coverage_(\d+)")
 
 
 def plot_backtest(
-    results: pd.DataFrame,
+    results: Backtest | pd.DataFrame,
     metric: str = "crps",
     model: str | None = None,
     *,
@@ -59,8 +67,8 @@ def plot_backtest(
 
     Parameters
     ----------
-    results : DataFrame
-        From :func:`clvpredict.evaluate.backtest`.
+    results : Backtest or DataFrame
+        ``backtest(...).table`` of :func:`clvpredict.evaluate.backtest`, or some rows of it.
     metric : str
         A column of numbers in it.
     model : str, optional
@@ -81,17 +89,17 @@ def plot_backtest(
     DataError
         If there are no rows, or several for one cell.
     """
-    results = _checked(results, metric, "plot_backtest")
-    models = results["model"].drop_duplicates().tolist()
+    table = _checked(results, metric, "plot_backtest")
+    models = table["model"].drop_duplicates().tolist()
     model = models[0] if model is None else model
     if model not in models:
         raise unknown_option("model", model, map(str, models))
-    results = results[results["model"] == model]
-    results = results.assign(cut_date=pd.to_datetime(results["cut_date"]))
-    _refuse_repeated(results, ["cut_date", "horizon"])
-    horizons = results.sort_values("horizon_periods")["horizon"].drop_duplicates().tolist()
-    results = results.assign(_failed=results["status"] != "ok")
-    cells = results.set_index(["cut_date", "horizon"])
+    table = table[table["model"] == model]
+    table = table.assign(cut_date=pd.to_datetime(table["cut_date"]))
+    _refuse_repeated(table, ["cut_date", "horizon"])
+    horizons = table.sort_values("horizon_periods")["horizon"].drop_duplicates().tolist()
+    table = table.assign(_failed=table["status"] != "ok")
+    cells = table.set_index(["cut_date", "horizon"])
     values = cells[metric].astype(np.float64).unstack("horizon")[horizons]
     failed = cells["_failed"].unstack("horizon", fill_value=False)[horizons]
     values = values.mask(failed)
@@ -104,7 +112,7 @@ def plot_backtest(
         rows=[f"{day:%Y-%m-%d}" for day in values.index],
         columns=horizons,
         write=_brief,
-        centred=metric == "bias_percent",
+        centred=metric.endswith("bias_percent"),
         hatched=failed,
     )
     count = int(failed.to_numpy().sum())
@@ -116,7 +124,7 @@ def plot_backtest(
 
 
 def plot_backtest_lines(
-    results: pd.DataFrame,
+    results: Backtest | pd.DataFrame,
     metric: str = "crps",
     horizon: str | None = None,
     *,
@@ -126,8 +134,8 @@ def plot_backtest_lines(
 
     Parameters
     ----------
-    results : DataFrame
-        From :func:`clvpredict.evaluate.backtest`.
+    results : Backtest or DataFrame
+        ``backtest(...).table`` of :func:`clvpredict.evaluate.backtest`, or some rows of it.
     metric : str
         A column of numbers in it.
     horizon : str, optional
@@ -139,7 +147,9 @@ def plot_backtest_lines(
     Returns
     -------
     Axes
-        Lines break where a model has no result; a cross at the bottom marks the place.
+        Lines break where a model has no result; a cross at the bottom marks the place. The dashed
+        line is what would be right: no bias, or the level of the interval (which intervals of
+        counts exceed).
 
     Raises
     ------
@@ -148,28 +158,32 @@ def plot_backtest_lines(
     DataError
         If there are no rows, or several for one model and cut date.
     """
-    results = _checked(results, metric, "plot_backtest_lines")
-    results = results.assign(
-        cut_date=pd.to_datetime(results["cut_date"]),
-        _value=results[metric].astype(np.float64).where(results["status"] == "ok"),
+    table = _checked(results, metric, "plot_backtest_lines")
+    table = table.assign(
+        cut_date=pd.to_datetime(table["cut_date"]),
+        _value=table[metric].astype(np.float64).where(table["status"] == "ok"),
     )
     if horizon is None:
-        found = results.groupby("horizon", sort=False).agg(
+        found = table.groupby("horizon", sort=False).agg(
             results=("_value", "count"), periods=("horizon_periods", "first")
         )
         horizon = str(found.sort_values(["results", "periods"]).index[-1])
-    elif horizon not in set(results["horizon"]):
-        raise unknown_option("horizon", horizon, map(str, results["horizon"].unique()))
-    results = results[results["horizon"] == horizon]
-    _refuse_repeated(results, ["model", "cut_date"])
-    models = each(results)
+    elif horizon not in set(table["horizon"]):
+        raise unknown_option("horizon", horizon, map(str, table["horizon"].unique()))
+    table = table[table["horizon"] == horizon]
+    _refuse_repeated(table, ["model", "cut_date"])
+    models = each(table)
     ax = new_axes(entries=len(models)) if ax is None else ax
     words, better = _words(metric)
-    if metric in _RIGHT:
-        ax.axhline(_RIGHT[metric], ls="--", lw=1.3, color=ink(ax))
+    if (right := _right(metric)) is not None:
+        ax.axhline(right, ls="--", lw=1.3, color=ink(ax))
     failures = 0
     for (model, rows), look in zip(models, looks(name for name, _ in models), strict=True):
         rows = rows.sort_values("cut_date")
+        if rows["_value"].isna().all() and (rows["status"] == "ok").all():
+            # A rule of thumb has no probabilities, for instance.
+            ax.plot([], [], label=f"{model}: has none", **look)
+            continue
         ax.plot(rows["cut_date"], rows["_value"], lw=1.8, ms=5.5, label=model, **look)
         none = rows.loc[rows["_value"].isna(), "cut_date"]
         failures += len(none)
@@ -184,13 +198,13 @@ def plot_backtest_lines(
     ax.set_title(f"Backtest over cut dates, horizon {horizon}")
     ax.set_xlabel("Cut date: fitted on what came until then" + "\n(×: no result)" * bool(failures))
     ax.set_ylabel(f"{words}\n({better})" if better else words)
-    cuts = sorted(results["cut_date"].unique())
+    cuts = sorted(table["cut_date"].unique())
     thousands(ax.yaxis)
     if len(cuts) <= 7:
         ax.set_xticks(cuts, [f"{day:%Y-%m-%d}" for day in cuts])
     else:
         dates(ax.xaxis)
-    if results["_value"].isna().all():
+    if table["_value"].isna().all():
         nothing(ax, f"No model has a result at horizon {horizon}.")
     finish(ax)
     return ax
@@ -209,8 +223,9 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        A row for each model, the best on top: the mean difference of its score to the best one's
-        with the interval, its mean score, and at how many of the cut dates and horizons it won.
+        A row for each model, by horizon, the best on top: how much worse than the best its mean
+        score is, with the interval where there are vintages enough for one; the mean score; and
+        at how many cut dates it was the best.
 
     Raises
     ------
@@ -220,23 +235,28 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it has no rows.
     """
     columns = ("model", "score", "difference", "lower", "upper", "vintages", "wins")
-    made_by = "clvpredict.evaluate.compare(results)"
+    made_by = "clvpredict.compare(results)"
     table = check_table(table, columns, "plot_comparison", made_by)
-    size = table["difference"].abs()
-    table = table.assign(_size=size).sort_values("_size", kind="stable")
+    if "horizon" not in table:
+        table = table.assign(horizon="")
+    groups = [rows.sort_values("difference", kind="stable") for _, rows in each(table, "horizon")]
     if ax is None:
-        ax = new_axes((8, float(np.clip(1.6 + 0.45 * len(table), 3, 14))))
+        ax = new_axes((9, float(np.clip(1.6 + 0.45 * len(table), 3, 14))))
     metric = table.attrs.get("metric")
-    words, better = _words(str(metric)) if metric else ("", "")
-    place = np.arange(len(table))
+    words = _words(str(metric))[0] if metric else ""
+    # A gap between horizons.
+    place = np.concatenate(
+        [np.arange(len(rows)) + gap for rows, gap in zip(groups, _starts(groups), strict=True)]
+    )
+    table = pd.concat(groups)
     ax.axvline(0.0, ls="--", lw=1.3, color=FAINT)
     colour, marker = series(0)
     ends = table[["lower", "upper"]].to_numpy(np.float64)
     ax.hlines(place, ends[:, 0], ends[:, 1], color=colour, lw=2)
     ax.plot(table["difference"], place, ls="", marker=marker, ms=7, color=colour)
-    for row, (_, line) in enumerate(table.iterrows()):
+    for row, (_, line) in zip(place.tolist(), table.iterrows(), strict=True):
         score = _brief(line["score"]) if pd.notna(line["score"]) else "no result"
-        text = f"mean {score}, best in {line['wins']:g} of {line['vintages']:g}"
+        text = f"mean {score}, best at {line['wins']:g} of {line['vintages']:g} cut dates"
         ax.text(
             1.02,
             row,
@@ -246,15 +266,17 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             fontsize="small",
             color=ink(ax),
         )
-    ax.set_yticks(place, table["model"].astype(str))
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_title("Models compared over cut dates and horizons")
+    table["model"] = [
+        f"{horizon}: {model}" if horizon else str(model)
+        for horizon, model in zip(table["horizon"], table["model"], strict=True)
+    ]
+    ax.set_yticks(place, table["model"])
+    ax.set_ylim(place[-1] + 0.6, -0.6)
+    ax.set_title("Models compared over cut dates")
     level = table.attrs.get("level")
     interval = "interval" if level is None else f"{100 * level:g} % interval"
     ax.set_xlabel(
-        f"Difference to the best model, with its {interval}"
-        + (f"\n{words}" if words else "")
-        + (f" ({better})" if better else "")
+        f"Worse than the best model by, with {interval}" + (f"\n{words}" if words else "")
     )
     finish(ax, legend=None, grid="x")
     ax.spines["left"].set_visible(False)
@@ -262,17 +284,24 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _checked(results: pd.DataFrame, metric: str, plot: str) -> pd.DataFrame:
-    results = check_table(results, _KEYS, plot, _MADE_BY)
+def _starts(groups: list[pd.DataFrame]) -> list[float]:
+    """Where each group of rows begins, a gap after the one before."""
+    sizes = [len(rows) + 0.5 for rows in groups]
+    return [0.0, *np.cumsum(sizes[:-1]).tolist()]
+
+
+def _checked(results: Backtest | pd.DataFrame, metric: str, plot: str) -> pd.DataFrame:
+    table = results if isinstance(results, pd.DataFrame) else getattr(results, "table", results)
+    table = check_table(table, _KEYS, plot, _MADE_BY)
     numbers = [
         str(name)
-        for name in results.select_dtypes("number").columns
+        for name in table.select_dtypes("number").columns
         if name not in ("horizon_periods", "customers")
     ]
     # A metric that is missing everywhere may be of any type.
-    if metric not in numbers and not (metric in results and results[metric].isna().all()):
+    if metric not in numbers and not (metric in table and table[metric].isna().all()):
         raise unknown_option("metric", metric, numbers)
-    return results
+    return table
 
 
 def _refuse_repeated(results: pd.DataFrame, keys: list[str]) -> None:
@@ -284,7 +313,21 @@ def _refuse_repeated(results: pd.DataFrame, keys: list[str]) -> None:
 
 
 def _words(metric: str) -> tuple[str, str]:
-    return _WORDS.get(metric, (metric.replace("_", " "), ""))
+    """What a metric is, with its unit, and which way is better."""
+    name = metric.removeprefix("value_")
+    of = "purchases" if name == metric else "value"
+    if level := _COVERAGE.fullmatch(name):
+        return f"Share of customers in their {level[1]} % interval of {of}", ""
+    words, better = _WORDS.get(name, (metric.replace("_", " "), ""))
+    return words.format(of), better
+
+
+def _right(metric: str) -> float | None:
+    """Return the value that is right whatever the data, if there is one."""
+    name = metric.removeprefix("value_")
+    if level := _COVERAGE.fullmatch(name):
+        return float(level[1]) / 100
+    return 0.0 if name == "bias_percent" else None
 
 
 def _brief(value: float) -> str:

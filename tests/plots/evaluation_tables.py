@@ -188,9 +188,10 @@ def backtest(models=(*MODELS, "naive"), cuts=5, seed=1):
     return pd.DataFrame(rows)
 
 
-def comparison(models=(*MODELS, "naive")):
+def comparison(models=(*MODELS, "naive"), horizons=("13W",)):
     rows = [
         {
+            "horizon": horizon,
             "model": model,
             "score": 0.41 + 0.02 * i,
             "difference": 0.02 * i,
@@ -199,6 +200,7 @@ def comparison(models=(*MODELS, "naive")):
             "vintages": 17,
             "wins": max(0, 12 - 7 * i),
         }
+        for horizon in horizons
         for i, model in enumerate(models)
     ]
     return pd.DataFrame(rows)
