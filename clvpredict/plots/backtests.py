@@ -88,6 +88,16 @@ def plot_backtest(
         If it is another table, or there is no such metric or model.
     DataError
         If there are no rows, or several for one cell.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_backtest
+    >>> results = clv.backtest(
+    ...     clv.load_cdnow(), [clv.MBGNBD()], cut_dates=["1997-09-30", "1997-12-31"],
+    ...     horizons=["13W"],
+    ... )
+    >>> ax = plot_backtest(results, "bias_percent")
     """
     table = _checked(results, metric, "plot_backtest")
     models = table["model"].drop_duplicates().tolist()
@@ -157,6 +167,16 @@ def plot_backtest_lines(
         If it is another table, or there is no such metric or horizon.
     DataError
         If there are no rows, or several for one model and cut date.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_backtest_lines
+    >>> results = clv.backtest(
+    ...     clv.load_cdnow(), [clv.MBGNBD()], cut_dates=["1997-09-30", "1997-12-31"],
+    ...     horizons=["13W"],
+    ... )
+    >>> ax = plot_backtest_lines(results, "crps")
     """
     table = _checked(results, metric, "plot_backtest_lines")
     table = table.assign(
@@ -233,6 +253,16 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_comparison
+    >>> results = clv.backtest(
+    ...     clv.load_cdnow(), [clv.MBGNBD()], cut_dates=["1997-09-30", "1997-12-31"],
+    ...     horizons=["13W"],
+    ... )
+    >>> ax = plot_comparison(clv.compare(results))
     """
     columns = ("model", "score", "difference", "lower", "upper", "vintages", "wins")
     made_by = "clvpredict.compare(results)"

@@ -56,6 +56,16 @@ def plot_gain(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table, or one of purchases and of value.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_gain
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_gain(evaluation.gain())
     """
     table = check_table(table, ("model", "share", "captured"), "plot_gain", _MADE_BY)
     of = one_kind(table, "plot_gain")
@@ -103,6 +113,16 @@ def plot_lift(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table, or one of purchases and of value.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_lift
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_lift(evaluation.gain())
     """
     table = check_table(table, ("model", "share", "lift"), "plot_lift", _MADE_BY)
     of = one_kind(table, "plot_lift")

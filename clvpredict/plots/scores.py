@@ -66,6 +66,16 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_reliability
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_reliability(evaluation.reliability())
     """
     made_by = "clvpredict.evaluate_holdout(model, split).reliability()"
     table = check_table(table, _RELIABILITY, "plot_reliability", made_by)
@@ -150,6 +160,16 @@ def plot_pit(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table, or one of purchases and of value.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_pit
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_pit(evaluation.pit())
     """
     made_by = "clvpredict.evaluate_holdout(model, split).pit()"
     table = check_table(table, _PIT, "plot_pit", made_by)
@@ -204,6 +224,16 @@ def plot_pit_ecdf(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         If it is another table, or one of purchases and of value.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_pit_ecdf
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_pit_ecdf(evaluation.pit())
     """
     made_by = "clvpredict.evaluate_holdout(model, split).pit()"
     columns = (*_PIT, "ecdf", "band_lower", "band_upper")
@@ -282,6 +312,16 @@ def plot_coverage(
         If it is another table, one of purchases and of value, or without this level.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.plots import plot_coverage
+    >>> split = clv.calibration_holdout(
+    ...     clv.load_cdnow(), calibration_end="1997-09-30", time_unit="W"
+    ... )
+    >>> evaluation = clv.evaluate_holdout(clv.MBGNBD().fit(split), split)
+    >>> ax = plot_coverage(evaluation.coverage())
     """
     columns = ("model", "decile", "level", "coverage", "expected")
     made_by = "clvpredict.evaluate_holdout(model, split).coverage()"
