@@ -16,8 +16,6 @@ from clvpredict.evaluate.subject import title
 from clvpredict.evaluate.views import DRAWS, check_level, check_whole
 from clvpredict.inference.priors import Priors
 from clvpredict.inference.result import FitResult
-from clvpredict.models.gamma_gamma import GammaGammaModel
-from clvpredict.models.geometric_dropout import GeometricDropout
 from clvpredict.models.registry import model_by_name
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array
@@ -81,39 +79,30 @@ def _spend_density(x: Array, p: Array, q: Array, v: Array) -> Array:
     return _rate_density(1.0 / x, q, p * v)
 
 
-_QUANTITIES: dict[str, tuple[type[Any], _Mixture]] = {
-    "purchase_rate": (
-        GeometricDropout,
-        _Mixture(
-            ("r", "alpha"),
-            _rate_density,
-            lambda x, r, alpha: np.asarray(sc.gammainc(r, alpha * x)),
-            lambda share, r, alpha: np.asarray(sc.gammaincinv(r, share) / alpha),
-            lambda r, alpha: np.asarray(r / alpha),
-            "log",
-        ),
+_QUANTITIES: dict[str, _Mixture] = {
+    "purchase_rate": _Mixture(
+        ("r", "alpha"),
+        _rate_density,
+        lambda x, r, alpha: np.asarray(sc.gammainc(r, alpha * x)),
+        lambda share, r, alpha: np.asarray(sc.gammaincinv(r, share) / alpha),
+        lambda r, alpha: np.asarray(r / alpha),
+        "log",
     ),
-    "dropout_probability": (
-        GeometricDropout,
-        _Mixture(
-            ("a", "b"),
-            _dropout_density,
-            lambda x, a, b: np.asarray(sc.betainc(a, b, x)),
-            lambda share, a, b: np.asarray(sc.betaincinv(a, b, share)),
-            lambda a, b: np.asarray(a / b),
-            "logit",
-        ),
+    "dropout_probability": _Mixture(
+        ("a", "b"),
+        _dropout_density,
+        lambda x, a, b: np.asarray(sc.betainc(a, b, x)),
+        lambda share, a, b: np.asarray(sc.betaincinv(a, b, share)),
+        lambda a, b: np.asarray(a / b),
+        "logit",
     ),
-    "mean_spend": (
-        GammaGammaModel,
-        _Mixture(
-            ("p", "q", "v"),
-            _spend_density,
-            lambda x, p, q, v: np.asarray(sc.gammaincc(q, p * v / x)),
-            lambda share, p, q, v: np.asarray(p * v / sc.gammainccinv(q, share)),
-            lambda p, q, v: np.asarray(p * v / q),
-            "log",
-        ),
+    "mean_spend": _Mixture(
+        ("p", "q", "v"),
+        _spend_density,
+        lambda x, p, q, v: np.asarray(sc.gammaincc(q, p * v / x)),
+        lambda share, p, q, v: np.asarray(p * v / sc.gammainccinv(q, share)),
+        lambda p, q, v: np.asarray(p * v / q),
+        "log",
     ),
 }
 
@@ -157,8 +146,8 @@ def heterogeneity(
         at the estimate, or of a posterior the mean over draws; `lower`, `upper`, missing where
         parameters were given and not fitted. Tails of less than a thousandth are not
         tabulated, nor what lies more than four decades from the middle. ``attrs`` has, by
-        quantity, `scale` (``"log"`` or ``"logit"``: what the density is over), `units` and
-        `outside`, the shares of customers below and above the table; and `level`, `model`.
+        quantity, `model`, `scale` (``"log"`` or ``"logit"``: what the density is over), `units` and
+        `outside`, the shares of customers below and above the table; and `level`.
 
     Raises
     ------
@@ -181,25 +170,26 @@ def heterogeneity(
     if level is not None:
         check_level("level", level)
     parts = []
-    attrs: dict[str, Any] = {"scale": {}, "units": {}, "outside": {}, "level": level}
+    attrs: dict[str, Any] = {"model": {}, "scale": {}, "units": {}, "outside": {}, "level": level}
     for part, result in _parts(model, "heterogeneity"):
         # A model's draws are those it has alone, whichever models stand beside it.
         wanted = level is not None and result.method != "given"
         drawn = result.draws(draws, seed) if wanted or result.is_posterior else None
-        for name, (kind, mixture) in _QUANTITIES.items():
-            if not isinstance(model_by_name(result.model), kind):
+        for name, mixture in _QUANTITIES.items():
+            # The papers' letters: r and alpha are of purchase rates in every model that has them.
+            if not set(mixture.parameters) <= set(result.names):
                 continue
             table, outside = _tabulate(mixture, result, drawn, level, points)
             table.insert(0, "quantity", name)
             parts.append(table)
+            attrs["model"][name] = model_by_name(result.model).title
             attrs["scale"][name] = mixture.scale
             attrs["outside"][name] = outside
             attrs["units"][name] = _unit(part, name)
     if not parts:
-        known = "BG/NBD, MBG/NBD and Gamma-Gamma"
-        raise OptionError(f"heterogeneity is known of {known}; got {title(model)}.")
+        known = "r and alpha, a and b, or p, q and v"
+        raise OptionError(f"heterogeneity is known of {known}; {title(model)} has none of them.")
     out = pd.concat(parts, ignore_index=True)
-    attrs["model"] = _names(model)
     out.attrs.update(attrs)
     return out
 
@@ -280,8 +270,8 @@ def prior_posterior(
     DataFrame
         `parameter`, `value`, `prior`, `posterior`: densities of ln(parameter), the posterior's
         by a Gaussian kernel over the draws. The values lie closer to one another where the
-        posterior is. ``attrs`` has `model`; `units` and `priors` (in words) by parameter; and
-        `shrinkage`, by parameter: 1 − (standard deviation of ln(parameter), posterior over
+        posterior is. ``attrs`` has, by parameter, `model`, `units`, `priors` (in words) and
+        `shrinkage`: 1 − (standard deviation of ln(parameter), posterior over
         prior)², the share of the prior's uncertainty that the data took away.
 
     Raises
@@ -310,7 +300,7 @@ def prior_posterior(
             f"has {', '.join(known)}."
         )
     tables = []
-    attrs: dict[str, Any] = {"model": _names(model), "units": {}, "priors": {}, "shrinkage": {}}
+    attrs: dict[str, Any] = {"model": {}, "units": {}, "priors": {}, "shrinkage": {}}
     for part, result in parts:
         if not result.is_posterior or result.sample is None:
             raise OptionError(
@@ -329,6 +319,7 @@ def prior_posterior(
                     {"parameter": name, "value": values, "prior": prior, "posterior": posterior}
                 )
             )
+            attrs["model"][name] = model_by_name(result.model).title
             attrs["priors"][name] = said.get(name)
             attrs["shrinkage"][name] = shrinkage
             attrs["units"][name] = _parameter_unit(part, parameter.unit)

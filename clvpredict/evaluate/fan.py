@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError
@@ -21,7 +22,6 @@ from clvpredict.predict import (
     Process,
     collect,
     interval_of,
-    sums,
 )
 from clvpredict.rfm import (
     Array,
@@ -32,12 +32,13 @@ from clvpredict.rfm import (
     provenance_of,
 )
 
-# Customers × draws to simulate at a time and core: some hundred MB.
-_AT_ONCE = 400_000
+# Customers × draws to simulate at a time and core: few enough that the arrays stay in cache.
+_AT_ONCE = 50_000
 # Equal customers in one row: with many in one, blocks of rows would hold too many.
 _MOST_ALIKE = 200
 # Expected purchases of a posterior are computed at so many moments, and are smooth between.
-_MOMENTS = 9
+_MOMENTS = 5
+_FUTURES = "futures"
 
 
 def forecast_fan(
@@ -121,8 +122,17 @@ def forecast_fan(
     rows = _alike(history)
     times = t * np.arange(steps + 1) / steps
     theta = buying.result.draws(draws, seed)
-    total = _futures(buying.formulas, theta, rows, t, steps, seed)
-    out = pd.DataFrame({"time": times, "expected": _expected(buying, theta, history, times)})
+    means: dict[str, Process] = {}
+    if buying.result.is_posterior:
+        curve = _Curve(t, _scale(buying, history))
+        means = {str(i): _mean(buying.formulas, moment) for i, moment in enumerate(curve.moments)}
+    drawn = DrawnPurchases(buying.formulas, theta, rows, t, means)
+    total, found = _futures(drawn, rows, steps, seed)
+    if buying.result.is_posterior:
+        expected = curve.through(np.array([found[name].mean() for name in means]), times)
+    else:
+        expected = _at_estimate(buying, history, times)
+    out = pd.DataFrame({"time": times, "expected": expected})
     for level in sorted(set(levels)):
         out[f"lower_{100 * level:.6g}"], out[f"upper_{100 * level:.6g}"] = interval_of(total, level)
     end = None
@@ -141,6 +151,10 @@ def forecast_fan(
         "observation_end": end,
     }
     return out
+
+
+def _mean(model: PurchaseModel, t: float) -> Process:
+    return lambda alive: model.process_mean(alive, np.asarray(t))
 
 
 def _chosen(rfm: pd.DataFrame, customers: Sequence[Any] | None) -> pd.DataFrame:
@@ -169,83 +183,114 @@ def _alike(history: dict[str, Array]) -> dict[str, Array]:
 
 
 def _futures(
-    model: PurchaseModel, theta: Array, rows: dict[str, Array], t: float, steps: int, seed: int
-) -> Array:
-    """Purchases of all customers up to each moment, in each draw; shape (steps + 1, draws)."""
-    drawn = DrawnPurchases(model, theta, rows, t, {})
-    draws = len(theta)
+    drawn: DrawnPurchases, rows: dict[str, Array], steps: int, seed: int
+) -> tuple[Array, dict[str, Array]]:
+    """Purchases of all customers up to each moment, and what else is expected of them.
+
+    Returns
+    -------
+    futures : ndarray, shape (steps + 1, draws)
+    expected : dict of str to ndarray, shape (draws,)
+        Sums of the quantities of ``drawn`` over the customers.
+    """
+    draws = len(drawn.theta)
+    columns = np.ascontiguousarray(drawn.theta.T)
 
     def work(block: slice, rng: np.random.Generator) -> dict[str, Array]:
-        alive = drawn.expected(block)["p_alive"]
+        found = drawn.expected(block)
+        alive = found.pop("p_alive")
         some = {name: column[block] for name, column in rows.items()}
-        weight = some["weight"].astype(np.int64)
-        found = np.empty((draws, steps))
-        step = max(1, _AT_ONCE // int(weight.sum()))
+        out = {name: (some["weight"] @ values)[None] for name, values in found.items()}
+        who = np.repeat(np.arange(len(alive)), some["weight"].astype(np.intp))
+        counts = np.empty((steps, draws))
+        step = max(1, _AT_ONCE // len(who))
         for begin in range(0, draws, step):
             chunk = slice(begin, min(begin + step, draws))
-            left = rng.binomial(weight[:, None], alive[:, chunk])
-            row, draw = np.divmod(np.repeat(np.arange(left.size), left.ravel()), left.shape[1])
-            process = model.given_alive(
-                tuple(column[chunk][draw] for column in theta.T), some["x"][row], some["T"][row]
+            row, draw = np.nonzero(rng.random((len(who), chunk.stop - begin)) < alive[who, chunk])
+            theta = tuple(column[chunk][draw] for column in columns)
+            x, age = some["x"][who[row]], some["T"][who[row]]
+            process = drawn.model.given_alive(theta, x, age)
+            counts[:, chunk] = _by_step(
+                drawn.model.process_counts(process, drawn.t, rng),
+                (draw, chunk.stop - begin),
+                (drawn.t, steps),
+                rng,
             )
-            count, span, ended = model.process_counts(process, t, rng)
-            found[chunk] = _by_step(count, span, ended, draw, left.shape[1], t / steps, steps, rng)
-        return {"found": found.T}
+        return {_FUTURES: counts, **out}
 
-    found = collect(work, len(rows["x"]), draws, seed)["found"]
-    by_step = found.reshape(-1, steps, draws).sum(axis=0)
-    return np.vstack([np.zeros(draws), np.cumsum(by_step, axis=0)])
+    found = collect(work, len(rows["x"]), draws, seed)
+    by_step = found.pop(_FUTURES).reshape(-1, steps, draws).sum(axis=0)
+    futures = np.vstack([np.zeros(draws), np.cumsum(by_step, axis=0)])
+    return futures, {name: values.sum(axis=0) for name, values in found.items()}
 
 
 def _by_step(
-    count: np.ndarray[Any, np.dtype[np.int64]],
-    span: Array,
-    ended: np.ndarray[Any, np.dtype[np.bool_]],
-    draw: np.ndarray[Any, np.dtype[np.intp]],
-    draws: int,
-    length: float,
-    steps: int,
+    simulated: tuple[npt.NDArray[np.int64], Array, npt.NDArray[np.bool_]],
+    draws: tuple[npt.NDArray[np.intp], int],
+    steps: tuple[float, int],
     rng: np.random.Generator,
 ) -> Array:
-    """Purchases within each step, shape (draws, steps); see PurchaseModel.process_counts."""
+    """Purchases within each step, shape (steps, draws).
+
+    Parameters
+    ----------
+    simulated : tuple
+        From :meth:`PurchaseModel.process_counts`.
+    draws : tuple
+        Draw of each customer, and how many there are.
+    steps : tuple
+        Horizon, and the number of steps.
+    """
+    (count, span, ended), (draw, many), (t, number) = simulated, draws, steps
     within = np.repeat(np.arange(len(count)), count - ended)
     who = np.concatenate([within, np.flatnonzero(ended)])
     when = np.concatenate([span[within] * rng.random(len(within)), span[ended]])
-    step = np.minimum((when / length).astype(np.intp), steps - 1)
-    found = np.bincount(draw[who] * steps + step, minlength=draws * steps)
-    return found.reshape(draws, steps).astype(np.float64)
+    step = np.minimum((when * (number / t)).astype(np.intp), number - 1)
+    found = np.bincount(step * many + draw[who], minlength=number * many)
+    return found.reshape(number, many).astype(np.float64)
 
 
-def _expected(buying: Buying, theta: Array, history: dict[str, Array], times: Array) -> Array:
+def _at_estimate(buying: Buying, history: dict[str, Array], times: Array) -> Array:
     """Expected purchases of all customers up to each moment, shape (len(times),)."""
-    model = buying.formulas
+    model, theta = buying.formulas, buying.result.theta
+    # How the living go on depends on (frequency, T) only: count them by that.
+    who = Customers.of(history["x"], history["t_x"], history["T"])
+    living = np.bincount(who.pair, who.h.weight * model.p_alive(theta, who.h))
+    process = model.given_alive(theta, who.pair_x, who.pair_age)
+    later = [living @ model.process_mean(process, np.asarray(t)) for t in times[1:]]
+    return np.array([0.0, *later])
 
-    def mean(t: float) -> Process:
-        return lambda alive: model.process_mean(alive, np.asarray(t))
 
-    if not buying.result.is_posterior:
-        # How the living go on depends on (frequency, T) only: count them by that.
-        who = Customers.of(history["x"], history["t_x"], history["T"])
-        point = buying.result.theta
-        living = np.bincount(who.pair, who.h.weight * model.p_alive(point, who.h))
-        process = model.given_alive(point, who.pair_x, who.pair_age)
-        return np.array([living @ mean(t)(process) if t else 0.0 for t in times])
-    rows = DistinctRows.of(history)
-    weight = np.bincount(rows.inverse, minlength=len(rows)).astype(np.float64)
-    scale = float(model.time_scale(model.given_alive(buying.result.theta, *np.zeros((2, 1))))[0])
-    smooth = np.polynomial.Chebyshev.basis(_MOMENTS, [0.0, np.log1p(times[-1] / scale)])
-    moments = scale * np.expm1(smooth.roots().real)
-    drawn = DrawnPurchases(
-        model, theta, rows.columns, np.inf, {str(i): mean(t) for i, t in enumerate(moments)}
-    )
+def _scale(buying: Buying, history: dict[str, Array]) -> float:
+    age = np.array([history["T"].mean()])
+    process = buying.formulas.given_alive(buying.result.theta, np.zeros(1), age)
+    return float(buying.formulas.time_scale(process)[0])
 
-    def work(block: slice, _: np.random.Generator) -> dict[str, Array]:
-        return drawn.expected(block)
 
-    one_group = np.zeros(len(rows), np.intp)
-    total = sums(work, len(theta), one_group, 1, weight, seed=0)
-    at = [float(total[str(i)].mean()) for i in range(_MOMENTS)]
-    fitted = np.polynomial.Chebyshev.fit(
-        np.log1p(moments / scale), at, _MOMENTS - 1, domain=smooth.domain
-    )
-    return np.where(times > 0, fitted(np.log1p(times / scale)), 0.0)
+class _Curve:
+    """Expected purchases as a smooth function of time, computed at a few moments.
+
+    ln(purchases / time) bends least, so five moments are exact to about 1e-5 over ten years,
+    and to 1e-8 over one.
+
+    Parameters
+    ----------
+    t : float
+        The last moment.
+    scale : float
+        A time over which the rate of purchases changes.
+    """
+
+    def __init__(self, t: float, scale: float) -> None:
+        self._scale = scale
+        self._domain = [0.0, float(np.log1p(t / scale))]
+        inside = np.polynomial.Chebyshev.basis(_MOMENTS, self._domain).roots().real
+        self.moments = scale * np.expm1(inside)
+
+    def through(self, values: Array, times: Array) -> Array:
+        """Interpolate from the moments to other times."""
+        at, to = (np.log1p(t / self._scale) for t in (self.moments, times))
+        rate = np.log(np.maximum(values / self.moments, np.finfo(float).tiny))
+        return np.asarray(
+            times * np.exp(np.polynomial.Chebyshev.fit(at, rate, _MOMENTS - 1, self._domain)(to))
+        )

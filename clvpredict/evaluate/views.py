@@ -333,7 +333,7 @@ def _period(when: pd.Series, collapse: str | None) -> pd.DatetimeIndex:
     """The collapse periods that moments lie in, as the summary counts them."""
     moments = pd.DatetimeIndex(when)
     if collapse == "W":
-        return moments.normalize() - pd.to_timedelta(moments.weekday, unit="D")
+        return moments.normalize() - pd.to_timedelta(moments.day_of_week, unit="D")
     return moments.floor(collapse) if collapse in ("h", "D") else moments
 
 
