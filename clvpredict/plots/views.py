@@ -98,7 +98,7 @@ def plot_frequency_recency(table: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         table.to_numpy()[::-1],
         rows=[f"{r:.4g}" for r in recency[::-1]],
         columns=[f"{f:.0f}" for f in frequency],
-        write=lambda value: f"{value:.2g}",
+        write=lambda value: f"{value:.2f}",
         label=f"{what}{within}",
     )
     # The heat map counts cells; the axes say what they stand for, at round numbers.
