@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from clvpredict.evaluate import backtest, compare, evaluate_holdout, recalibrate
     from clvpredict.rfm import convert_unit
     from clvpredict.store import load_model, save_model, write_table
-    from clvpredict.transactions import calibration_holdout, purchase_history, rfm_summary
+    from clvpredict.transactions import (
+        calibration_holdout,
+        profile_transactions,
+        purchase_history,
+        rfm_summary,
+    )
 
 __version__ = "0.1.0"
 
@@ -33,6 +38,7 @@ _HOMES = {
     "evaluate_holdout": "evaluate",
     "load_cdnow": "datasets",
     "load_model": "store",
+    "profile_transactions": "transactions",
     "purchase_history": "transactions",
     "rfm_summary": "transactions",
     "save_model": "store",
@@ -52,6 +58,7 @@ __all__ = [
     "evaluate_holdout",
     "load_cdnow",
     "load_model",
+    "profile_transactions",
     "purchase_history",
     "recalibrate",
     "rfm_summary",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from clvpredict.rfm import RFMSummary
 
-__all__ = ["calibration_holdout", "purchase_history", "rfm_summary"]
+__all__ = ["calibration_holdout", "profile_transactions", "purchase_history", "rfm_summary"]
 
 
 def rfm_summary(
@@ -300,3 +300,83 @@ strict
     from clvpredict.transactions.history import list_purchases
 
     return list_purchases(transactions, settings)
+
+
+def profile_transactions(
+    transactions: object,
+    *,
+    customer_id: str = "customer_id",
+    date: str = "date",
+    amount: str | None = "amount",
+    collapse: Collapse = "D",
+    returns: Returns = "net",
+    timezone: str = "UTC",
+) -> pd.DataFrame:
+    """Say what raw transactions are like, in one table of checks: run it first.
+
+    It refuses nothing that it can open, also where :func:`rfm_summary` would, and changes
+    nothing. Rows that cannot be used are counted; what follows is of the others. Rows are
+    added up where they are, as by `rfm_summary` (a backend without medians, such as SQLite, is
+    refused with what to type instead).
+
+    Parameters
+    ----------
+    transactions : frame, pyarrow table, path, or Ibis table
+        As in :func:`rfm_summary`.
+    customer_id, date, amount, collapse, returns, timezone
+        As in :func:`rfm_summary`; with ``returns="error"`` negative amounts are "bad".
+
+    Returns
+    -------
+    DataFrame
+        A row per check: ``check``, its name; ``value`` in ``unit``; ``share`` (0 to 1, or nan),
+        of the rows, days, customers or value, as ``detail`` says in words; ``severity``:
+        ``"bad"`` where rfm_summary would refuse or a model could not be fitted, ``"look"``
+        where a threshold is passed, else ``"ok"``. Its ``attrs`` have the ``thresholds``, the
+        ``first`` and ``last`` date, and the ``spikes`` with their counts.
+
+    Raises
+    ------
+    DataError
+        If the transactions are not of a type that is read, or a file cannot be.
+    OptionError
+        If an option has a value that is not allowed.
+
+    Notes
+    -----
+    What is worth a look:
+
+    - gaps: a run of 7 days without a purchase or more, if it is also 5 times the median
+      distance between days with a purchase;
+    - spikes: days whose number of rows (without returns) has a robust z above 6, the days being
+      compared with the 14 before and the 14 after. The robust z is (count − median) / scale,
+      with a scale of 1.4826 times the median absolute deviation, and at least the square root
+      of the median, and 1;
+    - amounts, customers' totals, customers' numbers of purchases (of those with two or more)
+      and single purchases: a robust z of the logarithm beyond 4, with a scale of at least 0.25;
+      so they are at least a factor of 2.7 from the median;
+    - duplicated baskets: any, if dates have times of day; else more than 1 % of the rows;
+    - one-time buyers: more than 90 % of the customers ("bad" if all);
+    - amounts of 0: more than 1 % of the rows; returns: more than 20 % of the value sold.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> profile = clv.profile_transactions(clv.load_cdnow())
+    >>> profile.set_index("check").loc[["rows", "customers", "one-time buyers"], "value"].tolist()
+    [6919.0, 2357.0, 1218.0]
+    """
+    settings = Settings.read(
+        customer_id=customer_id,
+        date=date,
+        amount=amount,
+        observation_end=None,
+        observation_start=None,
+        collapse=collapse,
+        returns=returns,
+        timezone=timezone,
+        strict=False,
+    )
+    from clvpredict.transactions.profile import profile
+
+    return profile(transactions, settings)

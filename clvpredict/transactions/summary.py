@@ -94,7 +94,7 @@ def prepare(source: Source, settings: Settings) -> Ready:
         typed = type_columns(source, source.table, settings)
         problems += typed.problems
         if typed.has("id") or typed.has("at") or typed.has("amount"):
-            rows = _kept(source, typed)
+            rows = parsed(source, typed)
             found = scan(rows, settings, text_ids=source.text)
             problems += value_problems(found, source, typed, settings)
             problems += window_problems(found, settings)
@@ -107,7 +107,7 @@ def prepare(source: Source, settings: Settings) -> Ready:
     return Ready(rows, found, end, typed.zoned or found["zoned"] > 0, source.backend)
 
 
-def _kept(source: Source, typed: Typed) -> ir.Table:
+def parsed(source: Source, typed: Typed) -> ir.Table:
     """The typed columns without the raw ones; text is parsed once, into a table of the engine."""
     rows = typed.table.select([c for c in typed.table.columns if not c.startswith("raw_")])
     if source.engine is not None and (source.text or typed.has("zoned")):
