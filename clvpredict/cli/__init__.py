@@ -1,5 +1,7 @@
 """The command line: ``clvpredict run transactions.csv``."""
 
+from clvpredict.cli import diagnose
 from clvpredict.cli.app import app, main
 
-__all__ = ["app", "main"]
+# `diagnose` adds its commands to the app.
+__all__ = ["app", "diagnose", "main"]

@@ -10,7 +10,41 @@ from typing import Annotated, Any
 import typer
 
 import clvpredict
-from clvpredict.cli.session import EXIT_CODES, Session, running
+from clvpredict.cli.options import (
+    AddNew,
+    Amount,
+    AsJson,
+    Collapse,
+    Currency,
+    Customer,
+    DataUnit,
+    Date,
+    Discounting,
+    DiscountRate,
+    Draws,
+    ExcelSafe,
+    FallbackSpend,
+    FileUnit,
+    Horizon,
+    Interval,
+    Margin,
+    Method,
+    Model,
+    NoAmount,
+    ObservationEnd,
+    ObservationStart,
+    Out,
+    Quiet,
+    Recalibrated,
+    Returns,
+    Rfm,
+    Seed,
+    Strict,
+    StrictFit,
+    Timezone,
+    Transactions,
+)
+from clvpredict.cli.session import EXIT_CODES, opened
 
 app = typer.Typer(
     name="clvpredict",
@@ -20,83 +54,6 @@ app = typer.Typer(
     help="Customer lifetime value from transactions.",
     epilog=EXIT_CODES,
 )
-
-# --- options that commands share ---------------------------------------------------------
-
-Transactions = Annotated[
-    str,
-    typer.Argument(
-        metavar="TRANSACTIONS",
-        help="CSV or Parquet file, a quoted glob or a folder of such, or - for standard input.",
-    ),
-]
-Rfm = Annotated[
-    str,
-    typer.Argument(
-        metavar="RFM",
-        help="RFM summary, CSV or Parquet, as clvpredict summarize writes it; - is standard input.",
-    ),
-]
-Customer = Annotated[str, typer.Option("--customer-id", help="Column of customer ids.")]
-Date = Annotated[str, typer.Option(help="Column of dates or timestamps.")]
-Amount = Annotated[str, typer.Option(help="Column of amounts.")]
-NoAmount = Annotated[
-    bool, typer.Option("--no-amount", help="Use no amounts: purchases only, no value.")
-]
-ObservationEnd = Annotated[
-    str | None,
-    typer.Option(help="Last day observed, such as 1997-09-30; default: the latest in the data."),
-]
-ObservationStart = Annotated[
-    str | None, typer.Option(help="Leave out transactions before this day.")
-]
-DataUnit = Annotated[
-    str, typer.Option("--time-unit", help="Unit to count time in: D, W, M, Y or such as 10D.")
-]
-FileUnit = Annotated[
-    str | None,
-    typer.Option("--time-unit", help="Unit of the summary, where the file does not say it."),
-]
-Collapse = Annotated[str, typer.Option(help="Purchases within one h, D or W count once.")]
-Returns = Annotated[str, typer.Option(help="Negative amounts: net, drop or error.")]
-Timezone = Annotated[str, typer.Option(help="Zone that dates with a zone are converted to.")]
-Currency = Annotated[str | None, typer.Option(help="Label of the amounts, such as EUR.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Fail on rows that would otherwise be left out.")
-]
-StrictFit = Annotated[
-    bool, typer.Option("--strict-fit", help="Fail if draws of the parameters cannot be trusted.")
-]
-Model = Annotated[str, typer.Option(help="Purchase model: bg/nbd, mbg/nbd, or nbd, a baseline.")]
-Method = Annotated[str, typer.Option(help="How to fit: mle, map, laplace, nuts or auto.")]
-Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal draws.")]
-Interval = Annotated[
-    float | None,
-    typer.Option(help="Level of credible and predictive intervals to add, such as 0.9."),
-]
-Draws = Annotated[int, typer.Option(min=2, help="Draws that intervals are made of.")]
-Horizon = Annotated[
-    str, typer.Option(help="How far ahead: 39W, 365D, 12M, a number of time units, or inf.")
-]
-DiscountRate = Annotated[float, typer.Option(help="A year, effective: 0.1 is 10 %.")]
-Discounting = Annotated[str, typer.Option(help="continuous, monthly, none or lifetimes.")]
-Margin = Annotated[str, typer.Option(help="Share of a purchase that is earned, or a column of it.")]
-FallbackSpend = Annotated[
-    float | None,
-    typer.Option(help="Mean spend of customers for whom the spend model has none."),
-]
-AddNew = Annotated[
-    bool, typer.Option("--add-new", help="Append a customer acquired today, without an id.")
-]
-ExcelSafe = Annotated[
-    bool, typer.Option("--excel-safe", help="Make text that looks like a formula harmless.")
-]
-Out = Annotated[
-    str, typer.Option("--out", "-o", help="CSV or Parquet file to write; - is standard output.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
 
 # --- commands ----------------------------------------------------------------------------
 
@@ -127,6 +84,7 @@ def run(
     discounting: Discounting = "continuous",
     margin: Margin = "1.0",
     fallback_spend: FallbackSpend = None,
+    recalibration: Recalibrated = None,
     add_new: AddNew = False,
     excel_safe: ExcelSafe = False,
     out: Out = "predictions.csv",
@@ -136,11 +94,11 @@ def run(
     """From transactions to predictions per customer: the main job in one go."""
     from clvpredict.cli import files, jobs, show
 
-    with _session("run", out, as_json, quiet) as session:
+    with opened("run", out, as_json, quiet) as session:
         files.check_out(out, as_json)
         jobs.check_model(model, method)
         money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
-        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed)
+        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed, recalibration)
         jobs.check_prediction(ahead, money, spend=not no_amount)
         with files.source_file(transactions) as path:
             rfm = jobs.summarise(
@@ -197,7 +155,7 @@ def summarize(
     """From transactions to the RFM summary: one row per customer."""
     from clvpredict.cli import files, jobs, show
 
-    with _session("summarize", out, as_json, quiet) as session:
+    with opened("summarize", out, as_json, quiet) as session:
         files.check_out(out, as_json)
         with files.source_file(transactions) as path:
             rfm = jobs.summarise(
@@ -240,7 +198,7 @@ def fit(
     from clvpredict.store import save_model
     from clvpredict.store.models import check_model_target
 
-    with _session("fit", "", as_json, quiet) as session:
+    with opened("fit", "", as_json, quiet) as session:
         check_model_target(Path(out))
         jobs.check_model(model, method)
         summary = files.read_summary(session, rfm)
@@ -275,6 +233,7 @@ def predict(
     discounting: Discounting = "continuous",
     margin: Margin = "1.0",
     fallback_spend: FallbackSpend = None,
+    recalibration: Recalibrated = None,
     add_new: AddNew = False,
     excel_safe: ExcelSafe = False,
     out: Out = "predictions.csv",
@@ -285,12 +244,12 @@ def predict(
     from clvpredict.cli import files, jobs, show
     from clvpredict.store import load_model
 
-    with _session("predict", out, as_json, quiet) as session:
+    with opened("predict", out, as_json, quiet) as session:
         files.check_out(out, as_json)
         fitted = load_model(model)
         summary = files.read_summary(session, rfm)
         money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
-        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed)
+        ahead = jobs.Ahead(horizon, add_new, interval, draws, seed, recalibration)
         table = jobs.predict(session, fitted, summary, ahead=ahead, money=money)
         show.predictions(session, session.facts["predictions"])
         files.write(session, table, out, excel_safe)
@@ -307,7 +266,7 @@ def info(
     from clvpredict.estimators import PREDICTIONS_KEY
     from clvpredict.store import load_model, read_table
 
-    with _session("info", "", as_json, quiet) as session:
+    with opened("info", "", as_json, quiet) as session:
         if Path(path).is_dir():
             model = load_model(path)
             session.facts["data"] = facts.of_fit(model)
@@ -356,10 +315,3 @@ def main() -> None:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # not on all streams
     app(prog_name="clvpredict")
-
-
-def _session(
-    command: str, out: str, as_json: bool, quiet: bool
-) -> contextlib.AbstractContextManager[Session]:
-    session = Session(command, as_json=as_json, quiet=quiet, data_to_stdout=out == "-")
-    return running(session)

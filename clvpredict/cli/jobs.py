@@ -15,6 +15,7 @@ from clvpredict.rfm import provenance_of
 
 if TYPE_CHECKING:
     from clvpredict.estimators import CLVModel, Estimator, PurchaseEstimator
+    from clvpredict.predict import Recalibration
     from clvpredict.rfm import RFMSummary
 
 
@@ -61,6 +62,8 @@ class Ahead:
         Level of the intervals to add.
     draws, seed : int
         Of these, and of posterior means.
+    recalibration : str or None
+        File of one.
     """
 
     horizon: str
@@ -68,6 +71,14 @@ class Ahead:
     interval: float | None = None
     draws: int = 500
     seed: int = 0
+    recalibration: str | None = None
+
+
+def read_recalibration(path: str | None) -> Recalibration | None:
+    """Read what a backtest has taught, if there is a file of it."""
+    from clvpredict.store import load_recalibration
+
+    return None if path is None else load_recalibration(path)
 
 
 def summarise(session: Session, transactions: Any, **options: Any) -> RFMSummary:
@@ -89,7 +100,7 @@ def check_model(model: str, method: str) -> None:
     OptionError
         With what is allowed.
     """
-    _purchase_class(model)
+    purchase_class(model)
     choose("method", method, Method)
 
 
@@ -129,7 +140,7 @@ def fit(
     """Fit the purchase model, and the spend model if there are amounts."""
     from clvpredict.estimators import CLVModel, GammaGamma
 
-    purchases = _purchase_class(model)()
+    purchases = purchase_class(model)()
     parts: list[Estimator] = [purchases, GammaGamma()] if spend else [purchases]
     titles = " and ".join(p._model.title for p in parts)
     fitted = CLVModel(purchases) if spend else purchases
@@ -176,13 +187,15 @@ def predict(
             interval=ahead.interval,
             draws=ahead.draws,
             seed=ahead.seed,
+            recalibration=read_recalibration(ahead.recalibration),
             **options,
         )
         session.facts["predictions"] = facts.of_predictions(table, add_new=ahead.add_new)
     return table
 
 
-def _purchase_class(model: str) -> type[PurchaseEstimator]:
+def purchase_class(model: str) -> type[PurchaseEstimator]:
+    """The estimator of a purchase model by its name."""
     from clvpredict.estimators import ESTIMATORS, PurchaseEstimator
 
     known = {n: c for n, c in ESTIMATORS.items() if issubclass(c, PurchaseEstimator)}

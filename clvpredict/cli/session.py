@@ -180,6 +180,14 @@ def running(session: Session) -> Iterator[Session]:
             raise SystemExit(session.fail(error)) from None
 
 
+def opened(
+    command: str, out: str, as_json: bool, quiet: bool
+) -> contextlib.AbstractContextManager[Session]:
+    """Begin a command that writes to ``out``."""
+    session = Session(command, as_json=as_json, quiet=quiet, data_to_stdout=out == "-")
+    return running(session)
+
+
 def printable(text: str) -> str:
     """Show control characters, which data may hold to play tricks on terminals, as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -11,6 +11,7 @@ from clvpredict.evaluate.identification import identification_check
 from clvpredict.evaluate.learning import recalibrate
 from clvpredict.evaluate.level import calibration_table, holdout_totals
 from clvpredict.evaluate.spending import dependence_check, spend_check
+from clvpredict.evaluate.tracking import tracking_table
 from clvpredict.evaluate.views import alive_history, frequency_recency_grid
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "recency_check",
     "spend_check",
     "timing_check",
+    "tracking_table",
 ]

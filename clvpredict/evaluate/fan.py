@@ -117,6 +117,41 @@ def forecast_fan(
     check_unit(rfm, buying.unit)
     check_repeat_frequency(rfm)
     rfm = _chosen(rfm, customers)
+    times, expected, total = paths(buying, rfm, t, steps, draws, seed)
+    out = pd.DataFrame({"time": times, "expected": expected})
+    for level in sorted(set(levels)):
+        out[f"lower_{100 * level:.6g}"], out[f"upper_{100 * level:.6g}"] = interval_of(total, level)
+    end = None
+    if provenance is not None:
+        end = provenance.calibration_end or provenance.observation_end
+        if end is not None:
+            later = pd.to_timedelta(times * provenance.unit.days, unit="D").round("s")
+            out.insert(1, "date", (pd.Timestamp(end) + later).as_unit("us"))
+    out.attrs = {
+        "model": title(model),
+        "time_unit": buying.unit_label,
+        "customers": len(rfm),
+        "levels": sorted(set(levels)),
+        "draws": total.shape[1],
+        "seed": seed,
+        "observation_end": end,
+    }
+    return out
+
+
+def paths(
+    buying: Buying, rfm: pd.DataFrame, t: float, steps: int, draws: int, seed: int
+) -> tuple[Array, Array, Array]:
+    """Simulate the purchases of all customers together, over time.
+
+    Returns
+    -------
+    times : ndarray, shape (steps + 1,)
+        Evenly spaced from 0 to ``t``.
+    expected : ndarray, shape (steps + 1,)
+        Purchases up to them.
+    futures : ndarray, shape (steps + 1, draws)
+    """
     columns = check_rfm(rfm, ("frequency", "recency", "T"))
     history = {"x": columns["frequency"], "T": columns["T"], "t_x": columns["recency"]}
     rows = _alike(history)
@@ -132,25 +167,7 @@ def forecast_fan(
         expected = curve.through(np.array([found[name].mean() for name in means]), times)
     else:
         expected = _at_estimate(buying, history, times)
-    out = pd.DataFrame({"time": times, "expected": expected})
-    for level in sorted(set(levels)):
-        out[f"lower_{100 * level:.6g}"], out[f"upper_{100 * level:.6g}"] = interval_of(total, level)
-    end = None
-    if provenance is not None:
-        end = provenance.calibration_end or provenance.observation_end
-        if end is not None:
-            later = pd.to_timedelta(times * provenance.unit.days, unit="D").round("s")
-            out.insert(1, "date", (pd.Timestamp(end) + later).as_unit("us"))
-    out.attrs = {
-        "model": title(model),
-        "time_unit": buying.unit_label,
-        "customers": len(rfm),
-        "levels": sorted(set(levels)),
-        "draws": len(theta),
-        "seed": seed,
-        "observation_end": end,
-    }
-    return out
+    return times, expected, total
 
 
 def _mean(model: PurchaseModel, t: float) -> Process:
