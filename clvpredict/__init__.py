@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from clvpredict.estimators import BGNBD, MBGNBD, NBD, CLVModel, GammaGamma
     from clvpredict.evaluate import backtest, compare, evaluate_holdout, recalibrate
     from clvpredict.rfm import convert_unit
-    from clvpredict.store import load_model, save_model, write_table
+    from clvpredict.store import (
+        load_model,
+        load_recalibration,
+        save_model,
+        save_recalibration,
+        write_table,
+    )
     from clvpredict.transactions import (
         calibration_holdout,
         profile_transactions,
@@ -42,6 +48,8 @@ _HOMES = {
     "purchase_history": "transactions",
     "rfm_summary": "transactions",
     "save_model": "store",
+    "load_recalibration": "store",
+    "save_recalibration": "store",
     "write_table": "store",
 }
 
@@ -58,11 +66,13 @@ __all__ = [
     "evaluate_holdout",
     "load_cdnow",
     "load_model",
+    "load_recalibration",
     "profile_transactions",
     "purchase_history",
     "recalibrate",
     "rfm_summary",
     "save_model",
+    "save_recalibration",
     "write_table",
 ]
 
