@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _GROUPED = ("model", "customers", "predicted", "observed", "observed_se", "naive
 _TRACKED = ("model", "start", "end", "phase", "observed", "expected", "lower", "upper")
 _TWO_SIDED_95 = 1.96
 _PERIODS = {"D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+_EVERY = re.compile(r"(\d*)([DWMQY])")
 
 
 def plot_calibration(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -177,8 +179,7 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.tracking_table`; for several models, their tables under
-        one another.
+        From :func:`clvpredict.evaluate.tracking_table`.
     cumulative : bool
         Purchases since the beginning, which show drift; else per period, which show seasons.
     ax : Axes, optional
@@ -188,8 +189,9 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
     -------
     Axes
         What was observed is in the colour of the text, each model a line with the interval that
-        the purchases should lie in (for up to three models). The vertical line is where the
-        models stopped seeing data.
+        the purchases should lie in (after calibration, for up to three models). The vertical line
+        is where the models stopped seeing data; from there on the forecast is of these customers
+        with their histories, and cumulative ones go on from what was observed.
 
     Raises
     ------
@@ -197,10 +199,20 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
         If it is another table.
     DataError
         If it has no rows.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> from clvpredict.evaluate import tracking_table
+    >>> from clvpredict.plots import plot_tracking
+    >>> cdnow = clv.load_cdnow()
+    >>> split = clv.calibration_holdout(cdnow, calibration_end="1997-09-30", time_unit="W")
+    >>> table = tracking_table(clv.MBGNBD().fit(split), clv.purchase_history(cdnow), split)
+    >>> ax = plot_tracking(table, cumulative=True)
     """
     tail = "_cumulative" if cumulative else ""
     needed = (*_TRACKED, *(f"{name}{tail}" for name in ("observed", "expected", "lower", "upper")))
-    made_by = "clvpredict.evaluate.tracking_table(model, transactions, ...)"
+    made_by = "clvpredict.evaluate.tracking_table(models, history, split)"
     table = check_table(table, needed, "plot_tracking", made_by)
     table = table.assign(start=pd.to_datetime(table["start"]), end=pd.to_datetime(table["end"]))
     # A sum is known at the end of its period; a rate belongs to the middle.
@@ -227,9 +239,15 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
         banded = len(models) <= MOST_BANDS and bool(rows[f"lower{tail}"].notna().any())
         if banded:
             band(ax, rows["_at"], rows[f"lower{tail}"], rows[f"upper{tail}"], colour=look["color"])
+        place, expected = rows["_at"].to_numpy(), rows[f"expected{tail}"].to_numpy(np.float64)
+        before = int((rows["phase"] == "calibration").sum())
+        if cumulative and 0 < before < len(rows):
+            # The forecast goes on from what was observed: a line across would be a jump.
+            place = np.insert(place, before, place[before])
+            expected = np.insert(expected, before, np.nan)
         ax.plot(
-            rows["_at"],
-            rows[f"expected{tail}"],
+            place,
+            expected,
             markevery=max(1, len(rows) // 8),
             ms=5,
             lw=1.8,
@@ -243,12 +261,19 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
     return ax
 
 
+def _period(every: str) -> str:
+    """``"2W"`` as ``"2 weeks"``, ``"W"`` as ``"week"``."""
+    found = _EVERY.fullmatch(every)
+    if not found:
+        return f"{every} period".strip()
+    count, unit = int(found[1] or 1), _PERIODS[found[2]]
+    return unit if count == 1 else f"{count} {unit}s"
+
+
 def _label_tracking(ax: Axes, table: pd.DataFrame, cumulative: bool) -> None:
     from matplotlib.dates import date2num
 
-    every = str(table.attrs.get("every") or "")
-    # "W", "MS" and "2W" are pandas' ways to write a period.
-    period = _PERIODS.get(every[:1], f"{every} period") if every else "period"
+    period = _period(str(table.attrs.get("every") or ""))
     cut = table.attrs.get("calibration_end")
     if cut is None and (before := table.loc[table["phase"] == "calibration", "end"]).size:
         cut = before.max()
@@ -266,10 +291,10 @@ def _label_tracking(ax: Axes, table: pd.DataFrame, cumulative: bool) -> None:
             fontsize="small",
             color=ink(ax),
         )
-    title = "Repeat purchases so far" if cumulative else f"Repeat purchases by {period}"
-    ax.set_title(f"{title}: observed and expected", pad=20)
+    what = "Repeat purchases so far" if cumulative else f"Repeat purchases per {period}"
+    ax.set_title(f"{what}: observed and expected", pad=20)
     ax.set_xlabel("Date")
-    ax.set_ylabel("Repeat purchases so far" if cumulative else f"Repeat purchases per {period}")
+    ax.set_ylabel(what)
     # One period alone would stand among empty years.
     first, last = table["start"].min(), table["end"].max()
     aside = 0.02 * (last - first) + pd.Timedelta("1D")

@@ -35,12 +35,6 @@ every = pytest.mark.parametrize(("plot", "make", "maker", "column"), ALL.values(
 MANY = tuple(f"model {i}" for i in range(40))
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def mine():
     return Figure(figsize=(8, 5), layout="constrained").add_subplot()
@@ -315,10 +309,23 @@ def test_tracking_cumulative():
     ax = plots.plot_tracking(table, cumulative=True)
     first = table[table["model"] == "BG/NBD"]
     shown = line(ax, "Expected by BG/NBD")
-    np.testing.assert_array_equal(shown.get_ydata(), first["expected_cumulative"])
-    np.testing.assert_array_equal(pd.DatetimeIndex(shown.get_xdata()), first["end"])
+    known = ~np.isnan(shown.get_ydata())
+    np.testing.assert_array_equal(shown.get_ydata()[known], first["expected_cumulative"])
+    np.testing.assert_array_equal(pd.DatetimeIndex(shown.get_xdata())[known], first["end"])
+    # The line breaks between calibration and holdout.
+    assert np.flatnonzero(~known).tolist() == [(first["phase"] == "calibration").sum()]
     ax.figure.draw_without_rendering()
     assert "20,000,000" in [text.get_text() for text in ax.get_yticklabels()]
+
+
+@pytest.mark.parametrize(
+    ("every", "said"),
+    [("D", "per day"), ("2W", "per 2 weeks"), ("business", "per business period")],
+)
+def test_tracking_names_its_periods(every, said):
+    table = tables.tracking()
+    table.attrs["every"] = every
+    assert plots.plot_tracking(table, ax=plain()).get_ylabel() == f"Repeat purchases {said}"
 
 
 def test_tracking_says_that_bands_are_left_out():
@@ -373,8 +380,12 @@ def test_backtest_of_a_model_that_failed_throughout():
     table = tables.backtest().assign(status="ConvergenceError")
     ax = drawn(plots.plot_backtest(table))
     assert len([p for p in ax.patches if p.get_hatch()]) == 20
+    assert not ax.texts  # numbers of what failed are not shown, though the table has some
     ax = drawn(plots.plot_backtest_lines(table))
     assert "No model has a result" in ax.texts[0].get_text()
+    with plt.style.context("dark_background"):
+        dark = plots.plot_backtest_lines(table, ax=plain())
+    assert dark.texts[0].get_color() == "white"
 
 
 def test_backtest_of_many_cut_dates_has_no_numbers_that_cannot_be_read():
