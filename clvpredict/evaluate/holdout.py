@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import OptionError, unknown_option
+from clvpredict.errors import DataWarning, OptionError, notify, unknown_option
 from clvpredict.evaluate import metrics
 from clvpredict.evaluate.judged import LEVELS, Holdout, Judged, baselines, judge, named
 from clvpredict.evaluate.level import by_frequency
@@ -78,6 +78,9 @@ def evaluate_holdout(
         judge(name, model, holdout, draws=draws, seed=seed, recalibration=recalibration)
         for name, model in found.items()
     ]
+    for j in judged:
+        if j.note is not None:
+            notify(f"{j.name}: {j.note}", DataWarning)
     rules = [b for b in baselines(holdout) if b.name not in found]
     return HoldoutEvaluation(holdout, (*judged, *rules), found, seed)
 
@@ -264,12 +267,7 @@ class HoldoutEvaluation:
         """Distances of the PIT from uniformity were the forecast right."""
         model = self.models.get(j.name)
         if model is None or not hasattr(model, "pit_distances"):
-            n = len(self.holdout.purchases)
-            rng = np.random.default_rng(self.seed)
-            u = np.sort(rng.random((_NULL_DRAWS, min(n, 20_000))), axis=1)
-            steps = np.arange(1, u.shape[1] + 1) / u.shape[1]
-            # The distance shrinks with the root of the number of customers.
-            return np.asarray(np.abs(steps - u).max(axis=1) * np.sqrt(u.shape[1] / n))
+            return metrics.uniform_distances(len(self.holdout.purchases), _NULL_DRAWS, self.seed)
         terms: dict[str, Any] = {"draws": _NULL_DRAWS, "seed": self.seed}
         if of == "value":
             terms["discounting"] = "none"
@@ -391,7 +389,8 @@ class HoldoutEvaluation:
             "reliability": self.reliability,
             "cohorts": self.cohorts,
         }
-        if provenance_of(self.holdout.split) is None:
+        provenance = provenance_of(self.holdout.split)
+        if provenance is None or provenance.calibration_end is None:
             del made["cohorts"]
         out = {name: make() for name, make in made.items()}
         quantities: tuple[Of, ...] = ("purchases", "value")

@@ -29,10 +29,12 @@ def pit_curve(below: Array, upto: Array, at: Array) -> Array:
     Returns
     -------
     ndarray, shape (m,)
-        Equal to ``at`` if the forecasts are calibrated.
+        Equal to ``at`` if the forecasts are calibrated; 0 at 0, and 1 at 1.
     """
     width = np.maximum(upto - below, 1e-12)
-    return np.array([float(np.clip((u - below) / width, 0.0, 1.0).mean()) for u in at])
+    curve = [float(np.clip((u - below) / width, 0.0, 1.0).mean()) for u in at]
+    # An outcome that the forecast held for impossible has below = upto = 1.
+    return np.where(at >= 1.0, 1.0, curve)
 
 
 def pit_distance(below: Array, upto: Array) -> float:
@@ -42,9 +44,16 @@ def pit_distance(below: Array, upto: Array) -> float:
 
 def randomised_distance(below: Array, upto: Array, seed: int) -> float:
     """The same of the randomised PIT: ties broken by a random number per customer."""
-    u = np.sort(below + np.random.default_rng(seed).random(len(below)) * (upto - below))
-    steps = np.arange(len(u) + 1) / len(u)
-    return float(max((steps[1:] - u).max(), (u - steps[:-1]).max()))
+    u = below + np.random.default_rng(seed).random(len(below)) * (upto - below)
+    ecdf = np.searchsorted(np.sort(u), _GRID, side="right") / len(u)
+    return float(np.abs(ecdf - _GRID).max())
+
+
+def uniform_distances(n: int, draws: int, seed: int) -> Array:
+    """Draw that distance of n customers whose PIT is uniform and independent."""
+    bins = len(_GRID) - 1
+    count = np.random.default_rng(seed).multinomial(n, np.full(bins, 1.0 / bins), size=draws)
+    return np.asarray(np.abs(np.cumsum(count, axis=1) / n - _GRID[1:]).max(axis=1))
 
 
 def spearman(one: Array, other: Array) -> float:
@@ -84,10 +93,12 @@ def _area(score: Array, observed: Array) -> float:
 
 
 def precision_at(score: Array, bought: Mask, share: float) -> float:
-    """Share of buyers among the customers with the best scores."""
+    """Share of buyers among the customers with the best scores; equal ones as their average."""
     k = max(1, round(share * len(score)))
-    best = np.argsort(-score, kind="stable")[:k]
-    return float(bought[best].mean())
+    if not bought.any():
+        return 0.0
+    captured = gain(score, bought.astype(np.float64), np.array([k / len(score)]))
+    return float(captured[0] * bought.sum() / k)
 
 
 def auc(p: Array, event: Mask) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import DataError, OptionError, Problem
+from clvpredict.errors import DataError, DataWarning, OptionError, Problem, notify
 from clvpredict.evaluate.fan import paths
 from clvpredict.evaluate.judged import Holdout, named
 from clvpredict.evaluate.subject import refuse_in_sample
@@ -66,6 +66,11 @@ def tracking_table(
     OptionError
         If the split has no dates, or a model has seen the holdout.
 
+    Warns
+    -----
+    DataWarning
+        If history and split count different purchases.
+
     Examples
     --------
     >>> import clvpredict as clv
@@ -92,7 +97,8 @@ def tracking_table(
     if step != round(step):
         raise OptionError(f"every={every!r} must be whole days, such as 'W', '4W' or 'D'.")
     first, repeats = _purchases(history, split, cut)
-    age = (cut - first).dt.days.to_numpy(np.float64)
+    age, acquired = np.unique((cut - first).dt.days.to_numpy(np.float64), return_counts=True)
+    _compare_counts(int((repeats <= cut).sum()), int(holdout.columns["frequency"].sum()), cut)
     ahead = int(np.floor(holdout.horizon * provenance.unit.days / step + 1e-9))
     back = int(np.floor(age.max() / step))
     if ahead < 1:
@@ -108,7 +114,7 @@ def tracking_table(
         refuse_in_sample(model, provenance)
         buying = buying_of(model, "tracking_table")
         since = (np.arange(-back, 1) * step + age[:, None]) / provenance.unit.days
-        past = _unconditional(buying, np.maximum(since, 0.0))
+        past = acquired @ _unconditional(buying, np.maximum(since, 0.0))
         t = ahead * step / provenance.unit.days
         _, future, drawn = paths(buying, split, t, ahead, draws, seed)
         parts.append(_table(name, edges, observed, before, past, future, drawn, level))
@@ -127,12 +133,13 @@ def tracking_table(
 def _purchases(
     history: pd.DataFrame, split: pd.DataFrame, cut: pd.Timestamp
 ) -> tuple[pd.Series, pd.Series]:
-    """The first purchase of each customer of the split, and the dates of all later ones."""
+    """The day of each customer's first purchase, and the days of all later ones."""
     ids = pd.Index(customer_ids(split))
     own = history[history["customer_id"].isin(ids)]
     first = own.groupby("customer_id", sort=False)["date"].transform("min")
     starts = own.loc[own["date"] == first].set_index("customer_id")["date"].reindex(ids)
-    missing = int((starts.isna() | (starts > cut)).sum())
+    days = starts.dt.normalize()  # with collapse="h" there are hours
+    missing = int((days.isna() | (days > cut)).sum())
     if missing:
         raise DataError(
             "history",
@@ -145,24 +152,28 @@ def _purchases(
                 )
             ],
         )
-    return starts, own.loc[own["date"] > first, "date"]
+    return days, own.loc[own["date"] > first, "date"].dt.normalize()
+
+
+def _compare_counts(history: int, split: int, cut: pd.Timestamp) -> None:
+    if history != split:
+        notify(
+            f"up to {cut.date()} the history has {history:,} repeat purchases of these customers, "
+            f"and the split {split:,}: make both of the same transactions with the same options. "
+            "With collapse='W', end calibration on a Sunday; a week that it divides counts twice.",
+            DataWarning,
+        )
 
 
 def _unconditional(buying: Buying, since: Array) -> Array:
-    """Expected repeat purchases up to each moment of customers acquired so long before it.
-
-    Parameters
-    ----------
-    since : ndarray, shape (customers, moments)
-        Time since acquisition.
-    """
+    """Expected repeat purchases of a customer so long after the first one, shape of ``since``."""
     distinct, place = np.unique(since, return_inverse=True)
     value = np.zeros(len(distinct))
     some = distinct > 0
     value[some] = buying.formulas.expected_purchases(
         buying.result.theta, NEW_CUSTOMER, distinct[some]
     )
-    return np.asarray(value[place].reshape(since.shape).sum(axis=0))
+    return np.asarray(value[place].reshape(since.shape))
 
 
 def _table(

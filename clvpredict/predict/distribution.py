@@ -139,12 +139,13 @@ def _score_block(
     out = Scores(*nothing)
     probability = np.zeros(n)
     uncorrected, before = np.zeros(n), np.zeros(n)  # P(X ≤ k), of the k before the chunk
-    waiting = np.arange(n)
-    begin, width = 0, _FIRST
-    while len(waiting) and begin < _LAST:
+    pieces = [(np.arange(n), 0, _FIRST)]  # rows whose next k are begin ... begin + width − 1
+    while pieces:
+        waiting, begin, width = pieces.pop()
         k = np.arange(begin, begin + width, dtype=np.float64)
         own = {name: c[waiting] for name, c in columns.items()}
-        raw = uncorrected[waiting, None] + np.cumsum(_pmf(model, theta, own, t, k), axis=1)
+        pmf = _pmf(model, theta, own, t, k)
+        raw = uncorrected[waiting, None] + np.cumsum(pmf, axis=1)
         at_most = np.minimum(raw, 1.0)
         if transform is not None:
             at_most = transform(at_most)
@@ -156,16 +157,29 @@ def _score_block(
         found = np.flatnonzero((here >= 0) & (here < width))
         who, at = waiting[found], here[found]
         out.below[who], out.upto[who] = below[found, at], at_most[found, at]
-        probability[who] = at_most[found, at] - below[found, at]
+        probability[who] = pmf[found, at]
+        if transform is not None:
+            probability[who] *= _slope(transform, raw[found, at] - pmf[found, at], pmf[found, at])
         for level in levels:
             _ends(out, level, waiting, at_most, below, begin)
         uncorrected[waiting], before[waiting] = raw[:, -1], at_most[:, -1]
         done = (1.0 - raw[:, -1] < _TAIL) & (own["observed"] < begin + width)
-        waiting = waiting[~done]
-        begin, width = begin + width, 2 * width
+        waiting, begin, width = waiting[~done], begin + width, 2 * width
+        if len(waiting) and begin < _LAST:
+            count = -(-len(waiting) * width // _ELEMENTS)
+            pieces += [(part, begin, width) for part in np.array_split(waiting, count) if len(part)]
     with np.errstate(divide="ignore"):
         out.log_score[:] = -np.log(np.maximum(probability, 0.0))
     return out
+
+
+def _slope(transform: Transform, before: Array, probability: Array) -> Array:
+    """By which factor a correction changes the probabilities of single outcomes."""
+    # Far out, the next probability is lost in rounding: the slope there is that of a step which
+    # is not.
+    step = np.maximum(probability, 1e-9)
+    low = np.clip(before, 0.0, 1.0 - step)
+    return (transform(low + step) - transform(low)) / step
 
 
 def _ends(

@@ -65,8 +65,9 @@ def _scores(
     crps = (split - ordered[:, :-1]) @ c**2 + (ordered[:, 1:] - split) @ (1.0 - c) ** 2
     crps += np.maximum(ordered[:, 0] - y, 0.0) + np.maximum(y - ordered[:, -1], 0.0)
     crps -= gap @ (c * (1.0 - c)) / (draws - 1)
-    below = (ordered < here).sum(axis=1) / draws
-    upto = (ordered <= here).sum(axis=1) / draws
+    # Where an outcome ranks among itself and the draws: uniform if it is one of them.
+    below = (ordered < here).sum(axis=1) / (draws + 1)
+    upto = ((ordered <= here).sum(axis=1) + 1) / (draws + 1)
     weight = np.diff(at_most, prepend=0.0)
     if transform is not None:
         below, upto = transform(below), transform(upto)
@@ -108,5 +109,6 @@ def pit_distances(
     for part in blocks(work, reduce, rows, draws, seed, progress):
         count += part
     ecdf = np.cumsum(count.reshape(draws, _BINS), axis=1) / rows
-    edges = np.arange(1, _BINS + 1) / _BINS
-    return np.abs(ecdf - edges).max(axis=1)
+    # Ranks are whole: a bin expects as many of them as fall into it.
+    expected = np.bincount(np.arange(draws) * _BINS // draws, minlength=_BINS) / draws
+    return np.abs(ecdf - np.cumsum(expected)).max(axis=1)

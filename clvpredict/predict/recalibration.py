@@ -144,20 +144,31 @@ class Recalibration:
         """
         try:
             parts: dict[str, Any] = {
-                name: Correction(**{**part, "curve": tuple(map(float, part["curve"]))})
+                name: _correction(part)
                 for name in ("purchases", "value")
                 if (part := record.get(name)) is not None
             }
             rest = {k: v for k, v in record.items() if k not in ("purchases", "value", "vintages")}
-            found = cls(**rest, **parts, vintages=tuple(record["vintages"]))
+            found = cls(
+                **{**rest, "horizon": float(rest["horizon"])},
+                **parts,
+                vintages=tuple(map(str, record["vintages"])),
+            )
+            TimeUnit.parse(found.time_unit)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(f"this is not the record of a recalibration: {error!r}.") from None
         for part in parts.values():
             curve = np.asarray(part.curve)
             sound = len(curve) > 1 and curve[0] == 0 and curve[-1] == 1 and np.isfinite(curve).all()
-            if not (sound and (np.diff(curve) >= 0).all() and part.level > 0 and part.spread >= 0):
+            sound = sound and bool((np.diff(curve) >= 0).all())
+            if not (sound and 0 < part.level < np.inf and 0 <= part.spread < np.inf):
                 raise OptionError(
                     "this is not the record of a recalibration: its curve must ascend from 0 to 1, "
                     "its level be positive and its spread not negative."
                 )
         return found
+
+
+def _correction(record: dict[str, Any]) -> Correction:
+    numbers = {name: float(v) for name, v in record.items() if name != "curve"}
+    return Correction(**numbers, curve=tuple(map(float, record["curve"])))
