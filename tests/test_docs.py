@@ -18,6 +18,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import typer.main
@@ -70,6 +71,7 @@ def test_python_blocks_run_and_print_what_is_shown(
         compiled = compile(code, f"{page.name}, python block {number}", "exec")
         with contextlib.redirect_stdout(printed), pd.option_context("display.width", 200):
             exec(compiled, module.__dict__)
+        plt.close("all")  # as notebooks do after a cell
         if shown is not None:
             assert words(printed.getvalue()) == words(shown), printed.getvalue()
 

@@ -13,7 +13,7 @@ from clvpredict.estimators.forecast import BOTH, Forecast, check_interval
 from clvpredict.estimators.tables import above, draws_of, scores_of, totals
 from clvpredict.estimators.terms import Terms
 from clvpredict.predict import Scores
-from clvpredict.rfm import Array
+from clvpredict.rfm import Array, provenance_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,6 +71,7 @@ class Answers:
         -------
         xarray.Dataset
             Dimensions `draw` and `customer_id`, or `draw` and the column, or `draw`.
+            ``attrs["currency"]`` is that of the summary, if it has one.
 
         Raises
         ------
@@ -91,7 +92,11 @@ class Answers:
         [1800.0, 2100.0]
         """
         forecast = self._forecaster(horizon, terms)
-        return draws_of(rfm, forecast, quantities or self._drawn, customers, sum_by)
+        found = draws_of(rfm, forecast, quantities or self._drawn, customers, sum_by)
+        known = provenance_of(rfm)
+        if known is not None and known.currency:
+            found.attrs["currency"] = known.currency
+        return found
 
     def score(
         self,

@@ -78,6 +78,7 @@ def periods(split: pd.DataFrame, duration: npt.NDArray[np.float64]) -> dict[Any,
     return {
         "duration_holdout": float(duration.max()),
         "time_unit": provenance.unit.label if provenance else None,
+        "currency": provenance.currency if provenance else None,
         "calibration_end": provenance.calibration_end if provenance else None,
         "observation_end": provenance.observation_end if provenance else None,
     }

@@ -204,7 +204,9 @@ def plot_backtest_lines(
             # A rule of thumb has no probabilities, for instance.
             ax.plot([], [], label=f"{model}: has none", **look)
             continue
-        ax.plot(rows["cut_date"], rows["_value"], lw=1.8, ms=5.5, label=model, **look)
+        # A rule that predicts what a model does would hide behind its line.
+        lw, zorder = (1.3, 3) if look["color"] == FAINT else (1.8, 2)
+        ax.plot(rows["cut_date"], rows["_value"], lw=lw, ms=5.5, label=model, zorder=zorder, **look)
         none = rows.loc[rows["_value"].isna(), "cut_date"]
         failures += len(none)
         ax.plot(
@@ -285,7 +287,7 @@ def plot_comparison(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.hlines(place, ends[:, 0], ends[:, 1], color=colour, lw=2)
     ax.plot(table["difference"], place, ls="", marker=marker, ms=7, color=colour)
     for row, (_, line) in zip(place.tolist(), table.iterrows(), strict=True):
-        score = _brief(line["score"]) if pd.notna(line["score"]) else "no result"
+        score = _brief(line["score"], 4) if pd.notna(line["score"]) else "no result"
         text = f"mean {score}, best at {line['wins']:g} of {line['vintages']:g} cut dates"
         ax.text(
             1.02,
@@ -360,6 +362,7 @@ def _right(metric: str) -> float | None:
     return 0.0 if name == "bias_percent" else None
 
 
-def _brief(value: float) -> str:
-    """Three digits, or all before the point."""
-    return number(round(value)) if abs(value) >= 100 else number(float(f"{value:.3g}"))
+def _brief(value: float, digits: int = 3) -> str:
+    """So many digits, or all before the point."""
+    whole = abs(value) >= 10 ** (digits - 1)
+    return number(round(value)) if whole else number(float(f"{value:.{digits}g}"))

@@ -160,7 +160,8 @@ def _label_groups(ax: Axes, groups: pd.DataFrame, by: str, of: str, whose: str) 
     else:
         what = f"Customers by predicted {of}: 1 = least, {groups[by].max()} = most"
     ax.set_xlabel(f"{what}\n(number of customers{whose})")
-    ax.set_ylabel(f"Mean {of} per customer ({length(groups)})")
+    money = groups.attrs.get("currency") if of == "value" else None
+    ax.set_ylabel(f"Mean {of} per customer{f', {money}' if money else ''} ({length(groups)})")
     ax.set_xticks(
         np.arange(len(groups)),
         [

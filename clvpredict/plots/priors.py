@@ -8,11 +8,23 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataError, Problem
-from clvpredict.plots.style import SERIES, finish, new_axes, percent, thousands
+from clvpredict.plots.style import SERIES, finish, new_axes, percent, plain, thousands
 from clvpredict.rfm import require_column
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: What quantities are called on the axis; others by their own name.
+_QUANTITIES = {
+    "purchases_mean": "Mean repeat purchases per customer",
+    "purchases_p99": "Repeat purchases that 99 % of customers do not exceed",
+    "share_without_repeat": "Share of customers without a repeat purchase",
+    "spend_median": "Median over customers of their mean spend",
+    "spend_p01": "Mean spend that 1 % of customers stay below",
+    "spend_p99": "Mean spend that 99 % of customers do not exceed",
+    "purchases": "Purchases within the horizon",
+    "value": "Value of the purchases within the horizon",
+}
 
 
 def plot_prior_predictive(
@@ -61,13 +73,14 @@ def plot_prior_predictive(
         values = np.clip(values, low, high)
         bins = np.geomspace(low, high, 41)
         ax.set_xscale("log")
+        plain(ax)
     ax.hist(
         values, bins=bins.tolist(), color=SERIES[0][0], alpha=0.75, label="Draws from the priors"
     )
     if quantity in observed:
         ax.axvline(observed[quantity], color=SERIES[1][0], lw=2, label="Data")
     ax.set_title(f"What the priors of {table.attrs.get('model', 'the model')} imply")
-    ax.set_xlabel(quantity.replace("_", " "))
+    ax.set_xlabel(_QUANTITIES.get(quantity, quantity.replace("_", " ")))
     ax.set_ylabel("Draws")
     thousands(ax.yaxis)
     finish(ax, legend="upper right", headroom=0.25)
@@ -119,13 +132,18 @@ def plot_customer(
         if whole
         else np.linspace(0.0, max(v.max() for v in both), bins + 1)
     )
-    labels = (f"{realised}: what the customer will do", f"{expected}: its expectation")
+    labels = (f"{realised}: what the customer may do", f"{expected}: its expectation")
     for values, label, (colour, _) in zip(both, labels, SERIES, strict=False):
         share = np.full(len(values), 1.0 / len(values))
         ax.hist(values, bins=edges.tolist(), weights=share, color=colour, alpha=0.65, label=label)
-    ax.set_xlabel(realised.replace("_", " "))
+    currency = "" if whole else draws.attrs.get("currency", "")
+    unit = f" ({currency})" if currency else ""
+    ax.set_xlabel(_QUANTITIES.get(realised, realised.replace("_", " ")) + unit)
     ax.set_ylabel("Share of draws")
     percent(ax.yaxis)
-    ax.set_title("One customer: the mean is known better than the outcome")
+    who = np.ravel(draws["customer_id"])[0] if "customer_id" in draws.coords else None
+    name = "One customer" if who is None else f"Customer {who}"
+    ax.set_title(f"{name}: the mean is known better than the outcome")
     finish(ax, legend="upper right", headroom=0.25)
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0.0 <= tick <= 1.0])
     return ax

@@ -256,9 +256,11 @@ def plot_pit_ecdf(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             band(ax, where, lower, upper, label="95 % of calibrated models")
         elif not common and not hidden:
             # Areas that are almost the same would make a colour that is none of theirs.
-            text = "95 % of calibrated models (ends)" if i == 0 else None
-            ax.plot(where, lower, ls="--", lw=1.0, color=colour, label=text)
+            ax.plot(where, lower, ls="--", lw=1.0, color=colour)
             ax.plot(where, upper, ls="--", lw=1.0, color=colour)
+            if i == 0:  # each model has its own, so the legend's is of no model's colour
+                text = "95 % of calibrated models (ends)"
+                ax.plot([], [], ls="--", lw=1.0, color=FAINT, label=text)
         points = marker if len(rows) <= _MOST_MARKERS else ""
         name = f"{model}{_ks(table, model)}"
         ax.plot(where, gap, marker=points, ms=4.5, lw=1.8, color=colour, label=name)
@@ -281,7 +283,7 @@ def _ks(table: pd.DataFrame, model: str) -> str:
     if not found:
         return ""
     chance = found["p_value"]
-    return f" (KS {found['ks']:.3f}, p {'< 0.001' if chance < 0.001 else f'= {chance:.3f}'})"
+    return f" (KS {found['ks']:.3f}, p {'< 0.01' if chance < 0.01 else f'= {chance:.3f}'})"
 
 
 def plot_coverage(
@@ -292,8 +294,7 @@ def plot_coverage(
     Parameters
     ----------
     table : DataFrame
-        From :func:`clvpredict.evaluate.coverage_table`; for several models, their tables under
-        one another.
+        ``evaluate_holdout(models, split).coverage()``.
     level : float, optional
         Of the intervals to draw by decile of customers, e.g. 0.9; by default all levels are
         drawn for all customers.

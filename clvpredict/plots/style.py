@@ -27,6 +27,7 @@ _MORE = ("#E69F00", "#56B4E9")
 #: The round marker is what was observed.
 _MARKERS = ("s", "D", "^", "v", "P", "X", "*")
 FAINT = "#8A8A8A"
+BAND_ALPHA = 0.25
 #: Bands of more models than this hide one another.
 MOST_BANDS = 3
 
@@ -160,7 +161,7 @@ def band(
         low,
         high,
         color=colour,
-        alpha=0.25,
+        alpha=BAND_ALPHA,
         lw=0,
         label=label,
         step=step,
@@ -214,6 +215,21 @@ def dates(axis: Axis) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
     axis.set_major_locator(locator)
     axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def plain(ax: Axes) -> None:
+    """Numbers on a logarithmic axis as people write them, and none between."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    def write(value: float) -> str:
+        return (
+            number(value)
+            if value >= 1
+            else np.format_float_positional(value, 3, fractional=False, trim="-")
+        )
+
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _formatted(axis: Axis, write: Callable[[float], str]) -> None:

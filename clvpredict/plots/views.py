@@ -9,6 +9,7 @@ import pandas as pd
 
 from clvpredict.errors import DataError, OptionError, Problem, unknown_option
 from clvpredict.plots.style import (
+    BAND_ALPHA,
     FAINT,
     SERIES,
     band,
@@ -21,6 +22,7 @@ from clvpredict.plots.style import (
     note,
     number,
     percent,
+    plain,
     thousands,
 )
 
@@ -241,7 +243,7 @@ def plot_heterogeneity(table: pd.DataFrame, quantity: str, *, ax: Axes | None = 
     ax.plot(rows["x"], rows["density"], color=colour, lw=1.8, label="Density over customers")
     low, high = float(rows["x"].iloc[0]), float(rows["x"].iloc[-1])
     ax.set_xlim(low, high)
-    _plain(ax)
+    plain(ax)
     if scale == "logit":
         ax.set_xticks([p for p in _PROBABILITIES if low <= p <= high])
         percent(ax.xaxis)
@@ -321,6 +323,10 @@ def plot_forecast(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     whose = "all customers" if many is None else f"{many:,} customer{'s' if many != 1 else ''}"
     ax.set_title(f"{said.get('model', 'Model')}: purchases of {whose}, cumulated")
     finish(ax, legend="upper left")
+    # As dark in the legend as in the picture, where the narrow lie upon the wide.
+    if (legend := ax.get_legend()) is not None:
+        for inner, patch in enumerate(legend.get_patches(), start=1):
+            patch.set_alpha(1 - (1 - BAND_ALPHA) ** inner)
     return ax
 
 
@@ -375,11 +381,13 @@ def plot_prior_posterior(table: pd.DataFrame, parameter: str, *, ax: Axes | None
         ax.plot(rows["value"], height, dash, color=colour, lw=1.8, label=label)
     ax.set_xscale("log")
     ax.set_xlim(float(rows["value"].iloc[0]), float(rows["value"].iloc[-1]))
-    _plain(ax)
+    plain(ax)
     unit = said.get("units", {}).get(parameter)
     ax.set_xlabel(parameter + (f" ({unit})" if unit else ""))
     ax.set_ylabel(f"Density of ln({parameter}), relative to its peak")
-    ax.set_ylim(bottom=0)
+    # Above the peaks is the legend.
+    ax.set_ylim(0.0, 1.05)
+    ax.set_yticks(np.linspace(0.0, 1.0, 6))
     name = said.get("model", {}).get(parameter, "Model")
     ax.set_title(f"{name}: prior and posterior of {parameter}")
     finish(ax, legend="upper left", headroom=0.25)
@@ -396,18 +404,3 @@ def _of(table: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
     if rows.empty:
         raise unknown_option(column, name, map(str, table[column].drop_duplicates()))
     return rows
-
-
-def _plain(ax: Axes) -> None:
-    """Numbers on a logarithmic axis as people write them, and no small ones between."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    def write(value: float) -> str:
-        return (
-            number(value)
-            if value >= 1
-            else np.format_float_positional(value, 3, fractional=False, trim="-")
-        )
-
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())

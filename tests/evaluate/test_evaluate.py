@@ -82,6 +82,7 @@ def test_cdnow_by_frequency(split):
     assert table.attrs == {
         "duration_holdout": 39.0,
         "time_unit": "weeks",
+        "currency": None,
         "calibration_end": "1997-09-30",
         "observation_end": "1998-06-30",
     }

@@ -243,7 +243,7 @@ def test_pit_is_a_histogram_about_one():
     np.testing.assert_array_equal(line(ax, "BG/NBD").get_ydata(), table["density"])
     assert line(ax, "Calibrated").get_ydata() == [1.0, 1.0]
     assert "BG/NBD (KS 0.031, p = 0.020)" in legend(ax)
-    assert "MBG/NBD (KS 0.062, p < 0.001)" in legend(plots.plot_pit(tables.pit()))
+    assert "MBG/NBD (KS 0.062, p < 0.01)" in legend(plots.plot_pit(tables.pit()))
 
 
 def test_pit_ecdf_shows_the_distance_to_uniform():
@@ -420,6 +420,10 @@ def test_backtest_lines_break_where_there_is_no_result():
     assert [len(shown.get_xdata()) for shown in crosses] == [2, 2, 2]
     assert "no result" in ax.get_xlabel()
     assert "39W" in ax.get_title()
+    # A rule may predict what a model does: it lies upon that, and is thinner.
+    rule, model = line(ax, "naive"), line(ax, "BG/NBD")
+    assert rule.get_zorder() > model.get_zorder()
+    assert rule.get_linewidth() < model.get_linewidth()
     # By default the longest of the horizons with most results.
     assert "26W" in plots.plot_backtest_lines(table).get_title()
 

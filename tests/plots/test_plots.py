@@ -10,8 +10,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import clvpredict as clv
 from clvpredict.errors import DataError, OptionError
-from clvpredict.plots import plot_calibration
+from clvpredict.plots import plot_calibration, plot_customer, plot_prior_predictive
 
 
 @pytest.fixture
@@ -145,3 +146,28 @@ def test_tables_that_cannot_be_drawn(table):
         plot_calibration(table.drop(columns="naive"))
     with pytest.raises(DataError, match="no customers"):
         plot_calibration(table.assign(customers=0))
+
+
+def test_a_customer_is_named_with_the_currency_and_no_share_beyond_all(cdnow):
+    split = clv.calibration_holdout(
+        cdnow, calibration_end="1997-09-30", time_unit="W", currency="USD"
+    )
+    model = clv.CLVModel(clv.MBGNBD()).fit(split)
+    # Long gone: nearly all draws are of nothing, and fill one bar.
+    drawn = model.predict_draws(split, horizon="39W", customers=[1544], draws=200)
+    ax = plot_customer(drawn)
+    assert ax.get_title().startswith("Customer 1544: ")
+    assert ax.get_xlabel() == "Value of the purchases within the horizon (USD)"
+    assert max(ax.get_yticks()) == pytest.approx(1.0)
+    counted = model.predict_draws(
+        split, horizon="39W", customers=[1544], draws=50, quantities=["clv", "purchases"]
+    )
+    assert "USD" not in plot_customer(counted, realised="purchases").get_xlabel()
+
+
+def test_what_priors_imply_is_said_in_words(cdnow_rfm):
+    implied = clv.MBGNBD().prior_predictive(cdnow_rfm, draws=100)
+    ax = plot_prior_predictive(implied)
+    assert ax.get_xlabel() == "Mean repeat purchases per customer"
+    assert [t.get_text() for t in ax.get_xticklabels() if t.get_text() == "0.1"]
+    assert plot_prior_predictive(implied, "alpha").get_xlabel() == "alpha"

@@ -167,6 +167,8 @@ def test_a_fan(fan):
     assert legend(ax) == ["90 % predictive interval", "50 % predictive interval", "Expected"]
     wide, narrow = (c.get_paths()[0].vertices[:, 1] for c in ax.collections)
     assert (wide.max(), narrow.max()) == (fan["upper_90"].max(), fan["upper_50"].max())
+    outer, inner = (patch.get_alpha() for patch in ax.get_legend().get_patches())
+    assert inner > outer == ax.collections[0].get_alpha()
     assert ax.get_ylabel() == "Purchases since 1997-09-30"
     assert ax.get_title() == "MBG/NBD: purchases of 2,357 customers, cumulated"
 
