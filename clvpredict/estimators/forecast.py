@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 import numpy as np
@@ -186,19 +187,22 @@ class Forecast:
         self._recalibration = drawing.recalibration
         self._t, self._money = t, money
         self._columns = columns
+
+    @cached_property
+    def _thetas(self) -> tuple[Array, Array | None]:
+        """Draws of the parameters; made when first needed, for a fit may have none."""
         # Both models are independent, and so are the streams of their draws.
-        streams = np.random.SeedSequence([drawing.seed, 1]).spawn(2)
-        theta = result.draws(drawing.draws, np.random.default_rng(streams[0]))
-        if money is not None:
-            spend = money.result.draws(len(theta), np.random.default_rng(streams[1]))
-            self._spend_theta = spend
-            theta = theta[: len(spend)]
-        self._theta = theta
+        streams = np.random.SeedSequence([self._drawing.seed, 1]).spawn(2)
+        theta = self._result.draws(self._drawing.draws, np.random.default_rng(streams[0]))
+        if self._money is None:
+            return theta, None
+        spend = self._money.result.draws(len(theta), np.random.default_rng(streams[1]))
+        return theta[: len(spend)], spend
 
     @property
     def draws(self) -> int:
         """How many there are: the fit may have fewer than were asked for."""
-        return len(self._theta)
+        return len(self._thetas[0])
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -393,6 +397,7 @@ class Forecast:
     def _work(self, rows: DistinctRows, wanted: Sequence[str]) -> Work:
         """Compute the wanted quantities of a block, and nothing else that is dear."""
         money = self._money
+        theta, spend_theta = self._thetas
         processes = purchase_processes(self._model, self._t)
         sources = {"clv": "discounted", "clv_undiscounted": "expected_purchases"}
         if money is not None:
@@ -400,7 +405,7 @@ class Forecast:
         needed = {sources.get(n, n) for n in wanted}
         drawn = DrawnPurchases(
             self._model,
-            self._theta,
+            theta,
             rows.columns,
             self._t,
             {n: p for n, p in processes.items() if n in needed},
@@ -408,10 +413,10 @@ class Forecast:
         if "clv" in wanted and drawn.diverges("discounted"):
             raise diverges(self._model, self._result.theta)
         value = None
-        if money is not None:
+        if money is not None and spend_theta is not None:
             value = DrawnValue(
                 money.model,
-                self._spend_theta,
+                spend_theta,
                 rows.columns,
                 money.factor,
                 money.worthless,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataWarning, OptionError, notify, unknown_option
+from clvpredict.evaluate.overlap import Overlap
 from clvpredict.options import TimeUnit
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def compare(
         A column of its table: ``"crps"`` and ``"log_score"`` judge the whole distribution;
         less is better. Of ``"gini"`` and the like more is; of ``"bias_percent"`` the size counts.
     models : sequence of str, optional
-        Which; by default all that have a score at as many cut dates as any. Recalibrated
-        forecasts have fewer: name them, and what to hold them to.
+        Which; by default all that have a score at half or more of the cut dates that any has.
+        Recalibrated forecasts may have fewer: name them, and what to hold them to.
     horizon : str, optional
         One of the backtest's; by default each has rows of its own.
     level : float
@@ -52,8 +53,8 @@ def compare(
         Best first within each horizon: `horizon, model, score` (mean), `difference` (to the
         best, worse is positive), `lower, upper`, `vintages` (cut dates at which all have a
         score), `wins` (at how many it is the best). Differences are paired by vintage;
-        their interval is Student's, with as many vintages as do not overlap (they share
-        purchases otherwise), and missing where these are too few.
+        their interval is Student's, with vintages whose holdouts overlap counted as the fewer
+        that they are worth, and missing where that is less than two.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def compare(
     --------
     >>> import clvpredict as clv
     >>> results = clv.backtest(
-    ...     clv.load_cdnow(), [clv.BGNBD(), clv.MBGNBD()], every="6W", horizons=["13W"]
+    ...     clv.load_cdnow(), [clv.BGNBD(), clv.MBGNBD()], every="6W", horizons=["26W"]
     ... )
     >>> table = clv.compare(results)
     >>> sorted(table["model"].tolist()[:2])
@@ -82,6 +83,11 @@ def compare(
     if not 0 < level < 1:
         raise OptionError(f"level={level!r} must be between 0 and 1, e.g. 0.9.")
     table = results.table
+    if metric not in table:
+        raise OptionError(
+            f"these results have no {metric!r}; value needs amounts, and every metric a cell with "
+            "a result: see the column 'status'."
+        )
     labels = table["horizon"].drop_duplicates().tolist()
     if horizon is not None and horizon not in labels:
         raise unknown_option("horizon", horizon, labels)
@@ -104,13 +110,12 @@ def compare(
 
 
 def _well_covered(rows: pd.DataFrame, metric: str, label: str) -> pd.DataFrame:
-    """Models with scores at as many cut dates as any; says which are not."""
+    """Models with scores at many cut dates; says which have not."""
     cells = rows.groupby("model", sort=False)[metric].count()
-    some = cells[cells > 0]
-    few = some[some < some.max()].index.tolist()
+    few = cells[(cells > 0) & (2 * cells < cells.max())].index.tolist()
     if few:
         notify(
-            f"horizon {label}: {', '.join(few)} have {metric} at fewer cut dates than the rest, "
+            f"horizon {label}: {', '.join(few)} have {metric} at less than half of the cut dates, "
             "and are left out. To compare them: compare(results, models=[...]).",
             DataWarning,
         )
@@ -135,15 +140,15 @@ def _ranked(
     order = cost.mean().sort_values(kind="stable").index
     best = order[0]
     length = float(rows["horizon_periods"].iloc[0]) * unit.days
-    span = (scores.index.max() - scores.index.min()).days / length
-    independent = min(float(len(scores)), 1.0 + span)
+    overlap = Overlap.of(scores.index.to_series(), pd.Timedelta(days=length))
     gap = cost[order].sub(cost[best], axis=0)
     half = np.full(len(order), np.nan)
-    if independent >= 2:
+    if overlap.independent >= 2:
         from scipy.special import stdtrit
 
-        wide_enough = float(stdtrit(independent - 1.0, 0.5 + level / 2))
-        half = wide_enough * gap.std(ddof=1).to_numpy() / np.sqrt(independent)
+        wide_enough = float(stdtrit(overlap.independent - 1.0, 0.5 + level / 2))
+        spread = gap.var(ddof=1).to_numpy(np.float64)
+        half = wide_enough * np.sqrt([overlap.variance_of_mean(float(v)) for v in spread])
     winner = cost[order].idxmin(axis=1)
     _warn(winner, str(best), label, metric)
     difference = gap.mean().to_numpy()

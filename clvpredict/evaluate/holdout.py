@@ -231,8 +231,8 @@ class HoldoutEvaluation:
             band_upper` (of `ecdf − high`), `customers`. Ties of counts are spread evenly. The
             band holds 95 % of the largest distances that outcomes drawn from the model's own
             forecast (parameters, then customers) show; ``attrs["ks"]`` has, by model, the
-            distance `ks`, and `p_value`: how often such outcomes lie as far off, both with
-            ties broken at random.
+            distance `ks`, and `p_value`: how often such outcomes lie as far off. Of baselines
+            the band is that of independent customers, with ties broken at random.
         """
         edges = np.linspace(0.0, 1.0, bins + 1)
         parts, distances = [], {}
@@ -241,8 +241,8 @@ class HoldoutEvaluation:
             if scores is None:
                 continue
             curve = metrics.pit_curve(scores.below, scores.upto, edges)
-            null = self._null(j, of)
-            ks = metrics.randomised_distance(scores.below, scores.upto, self.seed)
+            ks = metrics.pit_distance(scores.below, scores.upto)
+            found, null = self._against(j, of, ks, scores)
             wide = float(np.quantile(null, 0.95))
             parts.append(
                 pd.DataFrame(
@@ -259,21 +259,22 @@ class HoldoutEvaluation:
                     }
                 )
             )
-            p_value = float((1 + (null >= ks).sum()) / (1 + len(null)))
+            p_value = float((1 + (null >= found).sum()) / (1 + len(null)))
             distances[j.name] = {"ks": ks, "p_value": p_value}
         return self._said(_stack(parts, of), ks=distances)
 
-    def _null(self, j: Judged, of: Of) -> Array:
-        """Distances of the PIT from uniformity were the forecast right."""
+    def _against(self, j: Judged, of: Of, ks: float, scores: Scores) -> tuple[float, Array]:
+        """A distance of the PIT from uniformity, and those were the forecast right."""
         model = self.models.get(j.name)
         if model is None or not hasattr(model, "pit_distances"):
-            return metrics.uniform_distances(len(self.holdout.purchases), _NULL_DRAWS, self.seed)
+            found = metrics.randomised_distance(scores.below, scores.upto, self.seed)
+            return found, metrics.uniform_distances(len(scores.below), _NULL_DRAWS, self.seed)
         terms: dict[str, Any] = {"draws": _NULL_DRAWS, "seed": self.seed}
         if of == "value":
             terms["discounting"] = "none"
         subject = model if of == "value" else getattr(model, "purchases", model)
         horizon = self.holdout.horizon
-        return np.asarray(
+        return ks, np.asarray(
             subject.pit_distances(self.holdout.split, horizon=horizon, of=of, **terms)
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import DataError, OptionError, Problem
+from clvpredict.errors import DataError, InfiniteValueError, OptionError, Problem
 from clvpredict.evaluate.subject import naive, refuse_in_sample, title
 from clvpredict.inference.fit import check_options, fit_model
 from clvpredict.models.registry import PURCHASE_MODELS
@@ -107,6 +107,8 @@ class Judged:
     value : Scores or None
     totals : dict
         Interval of total purchases and value (`purchases_lower`, ...), where it gives one.
+    note : str or None
+        What is missing, and why.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Judged:
     expected_value: Array | None = None
     value: Scores | None = None
     totals: Mapping[str, float] | None = None
+    note: str | None = None
 
 
 def named(models: Any) -> dict[str, Any]:
@@ -171,23 +174,39 @@ def judge(
     how = {"draws": draws, "seed": seed, "recalibration": recalibration}
     money = buying is not model and holdout.value is not None
     terms = {**how, "discounting": "none"} if money else how
-    table = (model if money else buying).predict(split, horizon=t, **terms)
+    subject = model if money else buying
+    # As predict(), without its word on P(alive), which is not judged here.
+    table = subject._points(split, t, terms)
     scores = buying.score(split, holdout.purchases, horizon=t, levels=LEVELS, **how)
-    realised = ("purchases", "value") if money else ("purchases",)
-    drawn = (model if money else buying).predict_draws(
-        split, horizon=t, quantities=realised, sum_by=True, **terms
-    )
+    expected, p = (table[c].to_numpy(np.float64) for c in ("expected_purchases", "p_purchase"))
+    worth = table["clv"].to_numpy(np.float64) if money else None
+    try:
+        totals = _totals(
+            subject, split, t, ("purchases", "value") if money else ("purchases",), terms
+        )
+        value = None
+        if money:
+            value = model.score(split, holdout.value, horizon=t, of="value", levels=LEVELS, **terms)
+    except InfiniteValueError as error:  # parameters that the data leave open have no draws
+        note = f"no distribution of totals and value: {error}"
+        return Judged(name, False, expected, p, scores, worth, note=note)
+    return Judged(name, False, expected, p, scores, worth, value, totals)
+
+
+def _totals(
+    subject: Any,
+    split: pd.DataFrame,
+    t: float,
+    realised: tuple[str, ...],
+    terms: Mapping[str, Any],
+) -> dict[str, float]:
+    """Predictive intervals of totals."""
+    drawn = subject.predict_draws(split, horizon=t, quantities=realised, sum_by=True, **terms)
     totals: dict[str, float] = {}
     for of in realised:
         low, high = interval_of(np.asarray(drawn[of], np.float64)[None, :], TOTALS_LEVEL)
         totals |= {f"{of}_lower": float(low[0]), f"{of}_upper": float(high[0])}
-    expected, p = (table[c].to_numpy(np.float64) for c in ("expected_purchases", "p_purchase"))
-    if not money:
-        return Judged(name, False, expected, p, scores, totals=totals)
-    value = model.score(split, holdout.value, horizon=t, of="value", levels=LEVELS, **terms)
-    return Judged(
-        name, False, expected, p, scores, table["clv"].to_numpy(np.float64), value, totals
-    )
+    return totals
 
 
 def baselines(holdout: Holdout) -> list[Judged]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError, unknown_option
+from clvpredict.evaluate.overlap import Overlap
 from clvpredict.options import TimeUnit
 from clvpredict.predict import Correction, Recalibration
 from clvpredict.rfm import Array
@@ -37,9 +38,9 @@ def recalibrate(
     expectations; its spread over vintages widens the intervals of totals.
 
     Both are shrunk towards no correction by how much vintages disagree (positive-part
-    James-Stein): w = max(0, 1 − Σ s²/m / Σ d²), with d the mean deviation at each knot, s² its
-    variance over vintages and m the number of vintages that do not overlap, (last − first cut)
-    / horizon + 1 at most. What differs from season to season is therefore left alone, what
+    James-Stein): w = max(0, 1 − Σ s² / Σ d²), with d the mean deviation at each knot and s² the
+    variance of that mean. Holdouts that overlap are correlated by the share of days in common,
+    and count as so many fewer. What differs from season to season is therefore left alone, what
     every vintage shows is corrected.
 
     Parameters
@@ -61,8 +62,8 @@ def recalibrate(
     Raises
     ------
     OptionError
-        If there are fewer than 3 vintages, or they span less than half a horizon; and if the
-        model or the horizon is not in the results.
+        If there are fewer than 3 vintages, or they overlap so much that they say less than 1.5
+        that do not; and if the model or the horizon is not in the results.
 
     Examples
     --------
@@ -96,30 +97,30 @@ def learn(
     if before is not None:
         rows = rows[rows["cut_date"] + length <= before]
     cuts = rows["cut_date"]
-    span = (cuts.max() - cuts.min()) / length if len(rows) else 0.0
-    independent = min(float(len(rows)), 1.0 + span)
-    if len(rows) < _LEAST or independent < _LEAST_INDEPENDENT:
+    overlap = Overlap.of(cuts, length)
+    if len(rows) < _LEAST or overlap.independent < _LEAST_INDEPENDENT:
         raise TooFewVintages(
             f"{len(rows)} vintages of {name} at horizon {label}"
-            f"{'' if before is None else f', over by {before.date()}'}, spanning {span:.1f} "
-            f"horizons, are too few to learn from: it takes {_LEAST} that span half a horizon. "
-            "Backtest more cut dates, or a shorter horizon."
+            f"{'' if before is None else f', over by {before.date()}'}, are too few to learn "
+            f"from: for their overlap they say as much as {overlap.independent:.1f} that have "
+            f"none. It takes {_LEAST}, and as much as {_LEAST_INDEPENDENT}. Backtest more cut "
+            "dates, or a shorter horizon."
         )
     value = None
     if "value_predicted_total" in rows and rows["value_pit_ks"].notna().all():
-        value = _correction(results, rows, "value", independent)
+        value = _correction(results, rows, "value", overlap)
     return Recalibration(
         model=results.models[name],
         horizon=periods,
         time_unit=unit.code,
         vintages=tuple(c.date().isoformat() for c in cuts),
         last_seen=(cuts.max() + length).date().isoformat(),
-        purchases=_correction(results, rows, "purchases", independent),
+        purchases=_correction(results, rows, "purchases", overlap),
         value=value,
     )
 
 
-def _correction(results: Backtest, rows: pd.DataFrame, of: str, independent: float) -> Correction:
+def _correction(results: Backtest, rows: pd.DataFrame, of: str, overlap: Overlap) -> Correction:
     prefix = "" if of == "purchases" else "value_"
     with np.errstate(divide="ignore"):
         missed: Array = np.log(
@@ -129,7 +130,7 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, independent: flo
     finite = missed[np.isfinite(missed)]
     level, level_weight = np.zeros(1), 0.0
     if len(finite) >= _LEAST:
-        level, level_weight = shrunk(finite[:, None], independent)
+        level, level_weight = shrunk(finite[:, None], overlap)
     kept = results.curves
     kept = kept[
         (kept["model"] == rows["model"].iloc[0])
@@ -138,7 +139,7 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, independent: flo
         & kept["cut_date"].isin(rows["cut_date"])
     ]
     seen = np.array(kept["curve"].tolist())
-    deviation, weight = shrunk(seen - KNOTS, independent)
+    deviation, weight = shrunk(seen - KNOTS, overlap)
     # Shrinkage keeps it monotone: a mixture of two distribution functions.
     curve = np.maximum.accumulate(np.clip(KNOTS + deviation, 0.0, 1.0))
     curve[[0, -1]] = 0.0, 1.0
@@ -147,21 +148,21 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, independent: flo
         curve_weight=weight,
         level=float(np.exp(level[0])),
         level_weight=level_weight,
-        spread=float(finite.std(ddof=1)) if len(finite) > 1 else 0.0,
+        spread=float(np.sqrt(overlap.variance(finite.var(ddof=1)))) if len(finite) > 1 else 0.0,
     )
 
 
-def shrunk(deviations: Array, independent: float) -> tuple[Array, float]:
+def shrunk(deviations: Array, overlap: Overlap) -> tuple[Array, float]:
     """Mean deviation over vintages, shrunk by their disagreement, and the weight it keeps.
 
     Parameters
     ----------
     deviations : ndarray, shape (vintages, knots)
-    independent : float
-        How many of the vintages count, as they overlap.
+    overlap : Overlap
+        Of the vintages.
     """
     mean: npt.NDArray[np.float64] = deviations.mean(axis=0)
-    noise = deviations.var(axis=0, ddof=1).sum() / independent
+    noise = overlap.variance_of_mean(float(deviations.var(axis=0, ddof=1).sum()))
     size = float((mean**2).sum())
     weight = max(0.0, 1.0 - noise / size) if size > 0 else 0.0
     return mean * weight, float(weight)
