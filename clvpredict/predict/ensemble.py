@@ -10,9 +10,6 @@ from clvpredict.predict.distribution import Scores, Transform
 from clvpredict.predict.reduce import Work, blocks, positions
 from clvpredict.rfm import Array
 
-# Bins of the PIT in which its distance from uniformity is measured.
-_BINS = 200
-
 
 def score_draws(
     work: Work,
@@ -87,7 +84,8 @@ def pit_distances(
     """How far from uniform the PIT is when the forecast is right.
 
     Each draw in turn is taken for what happened: its outcomes share one draw of the parameters,
-    as what happens does. Ties, such as customers who do not buy, are broken at random.
+    as what happens does. Ties, such as customers who do not buy, are spread evenly, as by
+    :func:`clvpredict.evaluate.metrics.pit_distance`.
 
     Returns
     -------
@@ -97,18 +95,23 @@ def pit_distances(
 
     def reduce(block: slice, values: Mapping[str, Array]) -> Array:
         given = values[name]
-        ties = np.random.default_rng([seed, 7, block.start]).random(given.shape)
-        order = np.lexsort((ties, given), axis=1)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(given.shape[1])[None, :], axis=1)
-        bins = rank * _BINS // given.shape[1]
-        flat = bins + _BINS * np.arange(given.shape[1])
-        return np.bincount(flat.ravel(), minlength=_BINS * given.shape[1]).astype(np.float64)
+        order = np.argsort(given, axis=1)
+        ordered = np.take_along_axis(given, order, axis=1)
+        rank = np.arange(draws)
+        other = ordered[:, 1:] > ordered[:, :-1]
+        begins, ends = (np.insert(other, at, True, axis=1) for at in (0, draws - 1))
+        low = np.maximum.accumulate(np.where(begins, rank, 0), axis=1)
+        high = np.where(ends, rank + 1, draws)
+        high = np.minimum.accumulate(high[:, ::-1], axis=1)[:, ::-1]
+        # The PIT of a draw has this density from its lowest rank to its highest.
+        height = (1.0 / (high - low)).ravel()
+        cell, size = order * (draws + 1), draws * (draws + 1)
+        rise, fall = (np.bincount((cell + at).ravel(), height, size) for at in (low, high))
+        return np.asarray(rise - fall)
 
-    count = np.zeros(_BINS * draws)
+    change = np.zeros(draws * (draws + 1))
     for part in blocks(work, reduce, rows, draws, seed, progress):
-        count += part
-    ecdf = np.cumsum(count.reshape(draws, _BINS), axis=1) / rows
-    # Ranks are whole: a bin expects as many of them as fall into it.
-    expected = np.bincount(np.arange(draws) * _BINS // draws, minlength=_BINS) / draws
-    return np.abs(ecdf - np.cumsum(expected)).max(axis=1)
+        change += part
+    density = np.cumsum(change.reshape(draws, draws + 1), axis=1)[:, :-1]
+    ecdf = np.cumsum(density, axis=1) / rows
+    return np.abs(ecdf - np.arange(1, draws + 1) / draws).max(axis=1)
