@@ -6,6 +6,7 @@ import copy
 import hashlib
 import html
 import json
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -28,10 +29,18 @@ from clvpredict.options import TimeUnit
 from clvpredict.predict import Recalibration
 from clvpredict.transactions import calibration_holdout, purchase_history
 
+# Splits are made one at a time: the engine is parallel itself, and warning filters, which it sets
+# for a moment, are the process's.
+_SPLITTING = threading.Lock()
 RECALIBRATED = " (recalibrated)"
 _BASELINES = "baselines"
 # Of the cells on disk; raised when what they hold changes.
-_SCHEMA = 1
+_SCHEMA = 2
+_RECORD = {
+    **dict.fromkeys(("cut_date", "horizon", "model", "status"), str),
+    **dict.fromkeys(("metrics", "curves"), dict),
+    "horizon_periods": float,
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +51,7 @@ class Backtest:
     ----------
     table : DataFrame
         One row per cut date, horizon and model or baseline: `cut_date, horizon,
-        horizon_periods, model, status` (``"ok"``, or why there is no result), then the metrics
+        horizon_periods, model, status` (``"ok"``, or what is missing and why), then the metrics
         of :meth:`HoldoutEvaluation.summary`.
     curves : DataFrame
         `cut_date, horizon, model, of, curve`: distribution functions of the PIT, which
@@ -64,9 +73,8 @@ class Backtest:
         return f"<Backtest: {cuts} cut dates × {horizons} horizons of {models}>"
 
     def _repr_html_(self) -> str:
-        shown = self.table[
-            ["cut_date", "horizon", "model", "status", "bias_percent", "mae", "crps"]
-        ]
+        columns = ["cut_date", "horizon", "model", "status", "bias_percent", "mae", "crps"]
+        shown = self.table[[c for c in columns if c in self.table]]  # no metrics if all failed
         return f"<p>{html.escape(repr(self))}</p>{shown.to_html(index=False)}"
 
 
@@ -128,7 +136,8 @@ def backtest(
     horizons : sequence of str or float
         How far ahead: ``["13W", "26W"]``, or numbers of time units.
     cut_dates : sequence of dates, optional
-        The last day of each calibration period.
+        The last day of each calibration period. A horizon that is not over by the end of the
+        data has no row at that date.
     every : str, optional
         Instead: cut dates so far apart, ``"4W"``; the last is the longest horizon before the
         end of the data, the first at least ``min_history`` after its beginning.
@@ -143,7 +152,7 @@ def backtest(
         Of predicted value and of totals.
     folder : str or Path, optional
         Where to keep every cell as it is done: a backtest that is run again takes what is
-        there, if data and options are the same.
+        there, if data and options are the same. A file that is no cell is computed again.
     progress : bool
         Show a progress bar.
     time_unit : str
@@ -182,12 +191,12 @@ def backtest(
     unit = TimeUnit.parse(time_unit)
     ahead = _horizons(horizons, unit)
     options = {**options, "time_unit": unit.code}
-    history, end, used = _events(transactions, options)
-    begin = pd.Timestamp(history["date"].min())
+    history, end, used, named_columns = _events(transactions, options)
+    begin = pd.Timestamp(history["date"].min()).normalize()
     cuts = _cuts(cut_dates, every, min_history, ahead, unit, (begin, end))
     plan = _Plan(
         used,
-        {**options, "observation_end": None},
+        {**options, **named_columns, "observation_end": None},
         named(models),
         ahead,
         unit,
@@ -195,7 +204,7 @@ def backtest(
         draws,
         seed,
         None if folder is None else Path(folder),
-        _fingerprint(history),
+        f"{_fingerprint(history)} {end.date()}",
     )
     names = [*plan.models, _BASELINES]
     cells = [_Cell(cut, name) for cut in cuts for name in names]
@@ -213,8 +222,8 @@ def backtest(
     failed = results.table.loc[results.table["status"] != "ok", "status"]
     if len(failed):
         notify(
-            f"{len(failed)} of {len(results.table)} cells of the backtest have no result, e.g. "
-            f"{failed.iloc[0]} Column 'status' of the table has all.",
+            f"{len(failed)} of {len(results.table)} cells of the backtest have no result, or not "
+            f"all of it, e.g. {failed.iloc[0]} Column 'status' of the table has all.",
             DataWarning,
         )
     return results
@@ -237,16 +246,17 @@ def _horizons(horizons: Sequence[str | float], unit: TimeUnit) -> dict[str, floa
 
 def _events(
     transactions: object, options: Mapping[str, Any]
-) -> tuple[pd.DataFrame, pd.Timestamp, object]:
-    """Purchases as models count them, the last day, and what to make the splits of."""
+) -> tuple[pd.DataFrame, pd.Timestamp, object, dict[str, str | None]]:
+    """Purchases as models count them, the last day; what to make splits of, and its columns."""
     known = {k: v for k, v in options.items() if k not in ("time_unit", "currency", "strict")}
     known.pop("include_first_transaction", None)
     history = purchase_history(transactions, **known)
-    end = pd.Timestamp(history.attrs["observation_end"])
+    end = pd.Timestamp(history.attrs["observation_end"]).normalize()
     # A week that a cut date divides counts on both sides of it, which is lost in the history.
     if options.get("collapse", "D") == "W":
-        return history, end, transactions
-    return history, end, history
+        return history, end, transactions, {}
+    names = {n: n if n in history else None for n in ("customer_id", "date", "amount")}
+    return history, end, history, names
 
 
 def _cuts(
@@ -263,20 +273,24 @@ def _cuts(
             "give either cut_dates=['1997-09-30', ...] or every='4W', to say when to cut."
         )
     if dates is not None:
-        cuts = sorted({pd.Timestamp(d) for d in dates})
-        out = [c for c in cuts if not begin < c < end]
+        cuts = sorted({_day(d) for d in ([dates] if isinstance(dates, str) else dates)})
+        shortest = _days(min(ahead.values()), unit)
+        out = [c for c in cuts if not begin < c <= end - shortest]
         if out or not cuts:
             raise OptionError(
                 f"cut_dates must lie within the data, which go from {begin.date()} to "
-                f"{end.date()}; got {', '.join(str(c.date()) for c in out[:5]) or 'none'}."
+                f"{end.date()}, with the shortest horizon ({shortest.days} days) after them; got "
+                f"{', '.join(str(c.date()) for c in out[:5]) or 'none'}."
             )
         return cuts
     assert every is not None
     step = _days(every, unit)
+    if step <= pd.Timedelta(0):
+        raise OptionError(f"every={every!r} must be at least a day, e.g. every='4W'.")
     least = (end - begin) / 3 if min_history is None else _days(min_history, unit)
     cut = end - _days(max(ahead.values()), unit)
     cuts = []
-    while cut - begin >= least and step > pd.Timedelta(0):
+    while cut - begin >= least:
         cuts.append(cut)
         cut -= step
     if not cuts:
@@ -288,6 +302,17 @@ def _cuts(
     return cuts[::-1]
 
 
+def _day(given: Any) -> pd.Timestamp:
+    wrong = OptionError(f"cut date {given!r} is not a date such as '1997-09-30'.")
+    try:
+        moment = pd.Timestamp(given)
+    except (TypeError, ValueError):
+        raise wrong from None
+    if pd.isna(moment):
+        raise wrong
+    return moment.tz_localize(None).normalize()
+
+
 def _days(length: str | float, unit: TimeUnit) -> pd.Timedelta:
     return pd.Timedelta(days=round(unit.periods(length) * unit.days))
 
@@ -297,9 +322,11 @@ def _run(
 ) -> list[dict[str, Any]]:
     """Work through cells on all cores; records in the order of the cells."""
     done: dict[int, list[dict[str, Any]]] = {}
+    # NUTS takes all cores for its chains, and building priors sets warning filters, too.
+    alone = plan.fit.get("method") in ("nuts", "auto") or plan.fit.get("priors")
     with (
         warnings.catch_warnings(),
-        ThreadPoolExecutor(usable_cores()) as pool,
+        ThreadPoolExecutor(1 if alone else usable_cores()) as pool,
         _bar(len(cells), progress) as advance,
     ):
         # What a fit warns of (few customers, open parameters) would come once per cell.
@@ -320,15 +347,25 @@ def _cell(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> list[dict[str, Any]]:
     path = None
     if plan.folder is not None:
         path = plan.folder / f"cell-{_key(plan, cell)}.json"
-        if path.exists():
-            records: list[dict[str, Any]] = json.loads(path.read_text())
-            return records
+        if (kept := _kept(path)) is not None:
+            return kept
     records = list(_records(plan, cell, end))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as temporary:
-            temporary.write_text(json.dumps(records))
+            temporary.write_text(json.dumps(records), encoding="utf-8")
     return records
+
+
+def _kept(path: Path) -> list[dict[str, Any]] | None:
+    """What an earlier run left there; None if that is nothing, or no cell."""
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()):
+            return None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return list(records)
 
 
 def _records(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> Iterator[dict[str, Any]]:
@@ -341,8 +378,11 @@ def _records(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> Iterator[dict[str, 
         said: dict[str, Any] = {"cut_date": cell.cut.date().isoformat(), "horizon": label}
         said["horizon_periods"] = periods
         try:
-            options = {**plan.options, "calibration_end": cell.cut, "observation_end": until}
-            split = calibration_holdout(plan.transactions, **options)
+            # Dates, not moments: with collapse="h" they are whole days.
+            window = {"calibration_end": cell.cut.date(), "observation_end": until.date()}
+            options = {**plan.options, **window}
+            with _SPLITTING:
+                split = calibration_holdout(plan.transactions, **options)
             holdout = Holdout.of(split)
             if cell.model == _BASELINES:
                 for found in baselines(holdout):
@@ -369,7 +409,8 @@ def _record(said: Mapping[str, Any], name: str, found: Judged, holdout: Holdout)
         if scores is not None
     }
     numbers = measures(found, holdout)
-    return {**said, "model": name, "status": "ok", "metrics": numbers, "curves": curves}
+    status = found.note or "ok"
+    return {**said, "model": name, "status": status, "metrics": numbers, "curves": curves}
 
 
 def _fresh(model: Any) -> Any:

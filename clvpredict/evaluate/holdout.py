@@ -396,6 +396,8 @@ class HoldoutEvaluation:
         out = {name: make() for name, make in made.items()}
         quantities: tuple[Of, ...] = ("purchases", "value")
         for of in quantities:
+            if of == "value" and self.holdout.value is None:
+                continue
             if any(self._wanted(j, of)[2] is not None for j in self.judged):
                 for make in (self.deciles, self.pit, self.coverage, self.gain):
                     out[f"{make.__name__}_{of}"] = make(of=of)
