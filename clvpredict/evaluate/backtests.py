@@ -361,11 +361,12 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
     """What an earlier run left there; None if that is nothing, or no cell."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()):
-            return None
+        sound = isinstance(records, list) and all(
+            isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return list(records)
+    return records if sound else None
 
 
 def _records(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> Iterator[dict[str, Any]]:
