@@ -13,10 +13,14 @@ import pandas as pd
 
 
 def largest_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, float]:
-    """Largest relative difference by column; NaN on either side counts as infinite."""
-    a, b = (frame.set_index("customer_id").sort_index() for frame in (ours, theirs))
+    """Largest relative difference by column; NaN on either side counts as infinite.
+
+    The first column says which rows belong together.
+    """
+    key = str(ours.columns[0])
+    a, b = (frame.set_index(key).sort_index() for frame in (ours, theirs))
     if not a.index.equals(b.index):
-        return {"customer_id": np.inf}
+        return {key: np.inf}
     result = {}
     for column in a.columns:
         x, y = a[column].to_numpy(float), b[column].to_numpy(float)

@@ -60,6 +60,7 @@ def main(size: Size, folder: Path, names: list[str]) -> None:
     makers = {
         "transactions.parquet": lambda: transaction_log(size),
         "base.parquet": lambda: simulated_base(size.base_customers),
+        "cdnow_master.parquet": lambda: clv.load_cdnow(full=True),
         "cdnow.parquet": lambda: clv.rfm_summary(
             clv.load_cdnow(), observation_end=CDNOW_END, time_unit="W"
         ),

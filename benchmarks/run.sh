@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A benchmark beside its peers, which live in an environment of their own: run.sh core|bayes.
+# A benchmark beside its peers, which live in an environment of their own: run.sh core|bayes|grid.
 # PYTHON is the Python of the project's environment; --small makes it a matter of minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

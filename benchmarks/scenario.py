@@ -121,3 +121,7 @@ SIZES = {
         ),
     )
 }
+
+#: Cut dates and horizon of the backtest.
+CUTS = ("1997-06-03", "1997-07-15", "1997-08-26", "1997-10-07", "1997-11-18", "1997-12-30")
+CUT_HORIZON_WEEKS = 13

@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataError, OptionError, Problem
+from clvpredict.evaluate.fitted import check_settings, purchase_part
 from clvpredict.evaluate.predictive import (
     ages,
     as_theta,
     bounds,
-    check_settings,
     count_band,
     outside,
     parameter_draws,
     purchase_columns,
-    purchasing,
     sample_of,
 )
 from clvpredict.evaluate.subject import title
@@ -89,7 +88,7 @@ def frequency_check(
     True
     """
     check_settings(level, top=top, draws=draws)
-    formulas, result = purchasing(model)
+    _, formulas, result = purchase_part(model)
     columns = purchase_columns(model, rfm)
     age, customers = ages(columns["T"], _AGES)
     number = np.arange(float(top))[:, None]
@@ -163,7 +162,7 @@ def recency_check(
     946
     """
     check_settings(level, bins=bins, draws=draws)
-    formulas, result = purchasing(model)
+    _, formulas, result = purchase_part(model)
     columns = purchase_columns(model, rfm)
     repeat = columns["frequency"] > 0
     provenance = provenance_of(rfm)
@@ -280,7 +279,7 @@ def timing_check(
     True
     """
     check_settings(level, bins=bins, draws=draws)
-    formulas, result = purchasing(model)
+    _, formulas, result = purchase_part(model)
     unit = getattr(model, "purchases", model).time_unit_
     if unit is None:
         raise OptionError(

@@ -12,8 +12,9 @@ import pandas as pd
 from scipy import special as sc
 
 from clvpredict.errors import OptionError
+from clvpredict.evaluate.fitted import check_level, check_whole, parts_of
 from clvpredict.evaluate.subject import title
-from clvpredict.evaluate.views import DRAWS, check_level, check_whole
+from clvpredict.evaluate.views import DRAWS
 from clvpredict.inference.priors import Priors
 from clvpredict.inference.result import FitResult
 from clvpredict.models.registry import model_by_name
@@ -171,7 +172,7 @@ def heterogeneity(
         check_level("level", level)
     parts = []
     attrs: dict[str, Any] = {"model": {}, "scale": {}, "units": {}, "outside": {}, "level": level}
-    for part, result in _parts(model, "heterogeneity"):
+    for part, _, result in parts_of(model):
         # A model's draws are those it has alone, whichever models stand beside it.
         wanted = level is not None and result.method != "given"
         drawn = result.draws(draws, seed) if wanted or result.is_posterior else None
@@ -220,21 +221,8 @@ def _tabulate(
     return table, (float(below), float(1.0 - above))
 
 
-def _parts(model: Any, asked: str) -> list[tuple[Any, FitResult]]:
-    """The models that a model consists of, with their fits."""
-    parts = [p for p in (getattr(model, n, None) for n in ("purchases", "spend")) if p is not None]
-    found = [(p, getattr(p, "result_", None)) for p in parts or [model]]
-    bad = [p for p, result in found if not isinstance(result, FitResult)]
-    if bad:
-        raise OptionError(
-            f"{asked} needs a fitted model; got {type(bad[0]).__name__}. "
-            "Type clvpredict.CLVModel().fit(rfm)."
-        )
-    return [(p, result) for p, result in found if isinstance(result, FitResult)]
-
-
 def _names(model: Any) -> str:
-    return " and ".join(model_by_name(r.model).title for _, r in _parts(model, "this"))
+    return " and ".join(part.formulas.title for part in parts_of(model))
 
 
 def _unit(part: Any, quantity: str) -> str | None:
@@ -291,7 +279,7 @@ def prior_posterior(
     """
     check_whole("points", points, 10)
     priors = dict(priors or {})
-    parts = _parts(model, "prior_posterior")
+    parts = [(p.model, p.result) for p in parts_of(model)]
     known = [name for _, result in parts for name in result.names]
     unknown = [name for name in priors if name not in known]
     if unknown:

@@ -18,7 +18,8 @@ from clvpredict.errors import (
     OptionError,
     unknown_option,
 )
-from clvpredict.evaluate.predictive import bounds, check_settings
+from clvpredict.evaluate.fitted import check_settings
+from clvpredict.evaluate.predictive import bounds
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import model_by_name

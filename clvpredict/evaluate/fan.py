@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError
+from clvpredict.evaluate.fitted import Part, check_level, check_whole, purchase_part
 from clvpredict.evaluate.subject import title
-from clvpredict.evaluate.views import DRAWS, Buying, buying_of, check_level, check_whole
+from clvpredict.evaluate.views import DRAWS
 from clvpredict.models.base import PurchaseModel
 from clvpredict.options import horizon_periods
 from clvpredict.predict import (
@@ -102,7 +103,7 @@ def forecast_fan(
     >>> fan["time"].tolist(), str(fan["date"].iloc[-1])[:10]
     ([0.0, 13.0, 26.0, 39.0, 52.0], '1999-06-29')
     """
-    buying = buying_of(model, "forecast_fan")
+    buying = purchase_part(model)
     check_whole("steps", steps, 1)
     check_whole("draws", draws, 2)
     check_whole("seed", seed, 0)
@@ -140,7 +141,7 @@ def forecast_fan(
 
 
 def paths(
-    buying: Buying, rfm: pd.DataFrame, t: float, steps: int, draws: int, seed: int
+    buying: Part[PurchaseModel], rfm: pd.DataFrame, t: float, steps: int, draws: int, seed: int
 ) -> tuple[Array, Array, Array]:
     """Simulate the purchases of all customers together, over time.
 
@@ -267,7 +268,7 @@ def _by_step(
     return found.reshape(number, many).astype(np.float64)
 
 
-def _at_estimate(buying: Buying, history: dict[str, Array], times: Array) -> Array:
+def _at_estimate(buying: Part[PurchaseModel], history: dict[str, Array], times: Array) -> Array:
     """Expected purchases of all customers up to each moment, shape (len(times),)."""
     model, theta = buying.formulas, buying.result.theta
     # How the living go on depends on (frequency, T) only: count them by that.
@@ -278,7 +279,7 @@ def _at_estimate(buying: Buying, history: dict[str, Array], times: Array) -> Arr
     return np.array([0.0, *later])
 
 
-def _scale(buying: Buying, history: dict[str, Array]) -> float:
+def _scale(buying: Part[PurchaseModel], history: dict[str, Array]) -> float:
     age = np.array([history["T"].mean()])
     process = buying.formulas.given_alive(buying.result.theta, np.zeros(1), age)
     return float(buying.formulas.time_scale(process)[0])

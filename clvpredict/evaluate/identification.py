@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import IdentificationWarning, InfiniteValueError, notify
-from clvpredict.evaluate.predictive import parts
+from clvpredict.evaluate.fitted import parts_of
 from clvpredict.inference.priors import LogNormal, Priors
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, Theta
@@ -90,12 +90,18 @@ def identification_check(
     """
     unit = getattr(getattr(model, "purchases", model), "time_unit_", None)
     given = dict(priors or {})
+    parts = parts_of(model)
     table = pd.concat(
-        [_of_part(*part, horizon, unit, given, seed) for part in parts(model)], ignore_index=True
+        [_of_part(p.formulas, p.result, horizon, unit, given, seed) for p in parts],
+        ignore_index=True,
     )
     failed = table[~table["verdict"].str.startswith(_FINE)]
     if len(failed):
-        hints = [f.identification_hint for f, _ in parts(model) if f.title in set(failed["model"])]
+        hints = [
+            p.formulas.identification_hint
+            for p in parts
+            if p.formulas.title in set(failed["model"])
+        ]
         found = [f"{q}: {v}" for q, v in zip(failed["quantity"], failed["verdict"], strict=True)]
         said = f"the data leave open: {'; '.join(found)}. {' '.join(hints)}"
         notify(said, IdentificationWarning)

@@ -18,71 +18,17 @@ from clvpredict.errors import (
     DataWarning,
     IdentificationWarning,
     InfiniteValueError,
-    OptionError,
     Problem,
     notify,
     rows,
 )
 from clvpredict.inference.result import FitResult
-from clvpredict.models.base import Model, PurchaseModel, SpendModel, Theta
-from clvpredict.models.registry import model_by_name
+from clvpredict.models.base import Theta
 from clvpredict.rfm import Array, check_repeat_frequency, check_rfm, check_unit
 from clvpredict.special import DRAWS, at_accuracy
 
 #: Simulations take a random sample of so many customers where there are more.
 SAMPLE = 10_000
-
-
-def parts(model: Any) -> list[tuple[Model, FitResult]]:
-    """Formulas and fit of each part of a fitted model: purchases, spend, or both.
-
-    Raises
-    ------
-    OptionError
-        If it is no model.
-    """
-    found = [getattr(model, part) for part in ("purchases", "spend") if hasattr(model, part)]
-    # hasattr would also hide that a model is not fitted, which says what to do.
-    if not found and not hasattr(type(model), "result_"):
-        raise OptionError(
-            f"a fitted model is needed, such as clvpredict.MBGNBD().fit(rfm); got "
-            f"{type(model).__name__}."
-        )
-    results = [part.result_ for part in found or [model]]
-    return [(model_by_name(result.model), result) for result in results]
-
-
-def purchasing(model: Any) -> tuple[PurchaseModel, FitResult]:
-    """Formulas and fit of the purchase model.
-
-    Raises
-    ------
-    OptionError
-        If there is none.
-    """
-    for formulas, result in parts(model):
-        if isinstance(formulas, PurchaseModel):
-            return formulas, result
-    raise OptionError(
-        f"{type(model).__name__} says nothing of purchases: give a purchase model (BGNBD, MBGNBD) "
-        "or a CLVModel."
-    )
-
-
-def spending(model: Any) -> tuple[SpendModel, FitResult]:
-    """Formulas and fit of the spend model.
-
-    Raises
-    ------
-    OptionError
-        If there is none.
-    """
-    for formulas, result in parts(model):
-        if isinstance(formulas, SpendModel):
-            return formulas, result
-    raise OptionError(
-        f"{type(model).__name__} says nothing of spend: give GammaGamma().fit(rfm), or a CLVModel."
-    )
 
 
 def purchase_columns(model: Any, rfm: pd.DataFrame) -> dict[str, Array]:
@@ -121,25 +67,6 @@ def spend_columns(rfm: pd.DataFrame) -> tuple[Array, Array]:
         fix = "make the summary with rfm_summary(transactions, amount=...), of a longer history"
         raise DataError("RFM summary", [Problem("nobody has a repeat purchase with a value", fix)])
     return x[used], m[used]
-
-
-def check_settings(level: float, **at_least_one: int) -> None:
-    """Refuse a level outside (0, 1), and numbers that are not whole or < 1.
-
-    Raises
-    ------
-    OptionError
-        Naming all of them.
-    """
-    problems = [
-        f"{name}={value!r} must be a whole number >= 1"
-        for name, value in at_least_one.items()
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1
-    ]
-    if not 0 < level < 1:
-        problems.append(f"level={level!r} must be between 0 and 1, e.g. 0.9")
-    if problems:
-        raise OptionError("; ".join(problems) + ".")
 
 
 def parameter_draws(result: FitResult, size: int, seed: int) -> Array:

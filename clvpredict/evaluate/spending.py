@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from clvpredict.evaluate.fitted import check_settings, spend_part
 from clvpredict.evaluate.predictive import (
     as_theta,
     bounds,
-    check_settings,
     outside,
     parameter_draws,
     sample_of,
     spend_columns,
-    spending,
 )
 from clvpredict.inference.dependence import Dependence, spearman
 from clvpredict.inference.result import FitResult
@@ -89,7 +88,7 @@ def spend_check(
     1.0
     """
     check_settings(level, bins=bins, draws=draws)
-    formulas, result = spending(model)
+    _, formulas, result = spend_part(model)
     x, m = spend_columns(rfm)
     customers, kept = len(x), sample_of(len(x), seed)
     x, m = x[kept], m[kept]
@@ -170,7 +169,7 @@ def dependence_check(
     0.21
     """
     check_settings(level, top=top, draws=draws)
-    formulas, result = spending(model)
+    _, formulas, result = spend_part(model)
     x, m = spend_columns(rfm)
     measured = spearman(x, m)
     kept = sample_of(len(x), seed)

@@ -9,10 +9,10 @@ import pandas as pd
 
 from clvpredict.errors import DataError, DataWarning, OptionError, Problem, notify
 from clvpredict.evaluate.fan import paths
+from clvpredict.evaluate.fitted import Part, check_level, check_whole, purchase_part
 from clvpredict.evaluate.judged import Holdout, named
 from clvpredict.evaluate.subject import refuse_in_sample
-from clvpredict.evaluate.views import Buying, buying_of, check_level, check_whole
-from clvpredict.models.base import NEW_CUSTOMER
+from clvpredict.models.base import NEW_CUSTOMER, PurchaseModel
 from clvpredict.options import TimeUnit
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array, customer_ids, provenance_of
@@ -112,7 +112,7 @@ def tracking_table(
     parts = []
     for name, model in named(models).items():
         refuse_in_sample(model, provenance)
-        buying = buying_of(model, "tracking_table")
+        buying = purchase_part(model)
         since = (np.arange(-back, 1) * step + age[:, None]) / provenance.unit.days
         past = acquired @ _unconditional(buying, np.maximum(since, 0.0))
         t = ahead * step / provenance.unit.days
@@ -165,7 +165,7 @@ def _compare_counts(history: int, split: int, cut: pd.Timestamp) -> None:
         )
 
 
-def _unconditional(buying: Buying, since: Array) -> Array:
+def _unconditional(buying: Part[PurchaseModel], since: Array) -> Array:
     """Expected repeat purchases of a customer so long after the first one, shape of ``since``."""
     distinct, place = np.unique(since, return_inverse=True)
     value = np.zeros(len(distinct))

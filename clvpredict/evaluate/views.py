@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from clvpredict.errors import OptionError, UnitError, unknown_option
+from clvpredict.evaluate.fitted import Part, check_level, check_whole, purchase_part
 from clvpredict.evaluate.subject import title
-from clvpredict.inference.result import FitResult
 from clvpredict.models.base import PurchaseModel
-from clvpredict.models.registry import model_by_name
 from clvpredict.options import TimeUnit, horizon_periods
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array, Histories, require_column
@@ -23,71 +22,6 @@ DRAWS = 500
 
 _MOST_COLUMNS = 40
 _COLUMNS_UNSEEN = 20
-
-
-class Buying(NamedTuple):
-    """The purchase side of a fitted model."""
-
-    model: Any
-    formulas: PurchaseModel
-    result: FitResult
-    unit: TimeUnit | None
-
-    @property
-    def unit_label(self) -> str | None:
-        """The unit of time in words, if the model knows it."""
-        return None if self.unit is None else self.unit.label
-
-
-def buying_of(model: Any, asked: str) -> Buying:
-    """Return the purchase side of a model.
-
-    Parameters
-    ----------
-    model : PurchaseEstimator or CLVModel
-        Fitted.
-    asked : str
-        The function that was called, for the message.
-
-    Raises
-    ------
-    OptionError
-        If it has none.
-    """
-    buying = getattr(model, "purchases", model)
-    result = getattr(buying, "result_", None)
-    formulas = None if result is None else model_by_name(result.model)
-    if not isinstance(formulas, PurchaseModel):
-        raise OptionError(
-            f"{asked} needs a fitted purchase model or a CLVModel; got {type(model).__name__}. "
-            "Type clvpredict.MBGNBD().fit(rfm)."
-        )
-    assert isinstance(result, FitResult)
-    return Buying(buying, formulas, result, buying.time_unit_)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least so much.
-
-    Raises
-    ------
-    OptionError
-        Saying what came.
-    """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise OptionError(f"{name}={value!r} must be a whole number >= {least}.")
-
-
-def check_level(name: str, level: Any) -> None:
-    """Refuse what is no level of an interval.
-
-    Raises
-    ------
-    OptionError
-        Saying what came.
-    """
-    if not isinstance(level, int | float) or not 0 < level < 1:
-        raise OptionError(f"{name}={level!r} must be between 0 and 1, e.g. 0.9.")
 
 
 # --- all histories ---------------------------------------------------------------------------
@@ -146,7 +80,7 @@ def frequency_recency_grid(
     """
     if of not in get_args(GridQuantity):
         raise unknown_option("of", of, get_args(GridQuantity))
-    buying = buying_of(model, "frequency_recency_grid")
+    buying = purchase_part(model)
     check_whole("recency_steps", recency_steps, 1)
     t = None
     if of == "p_alive":
@@ -273,7 +207,7 @@ def alive_history(
     >>> int(table["purchase"].sum()), bool(table["p_alive"].iloc[-1] < 0.5)
     (3, True)
     """
-    buying = buying_of(model, "alive_history")
+    buying = purchase_part(model)
     check_whole("points", points, 2)
     check_level("level", level)
     unit = buying.unit
@@ -354,7 +288,7 @@ def _moments(bought: Array, end: float, points: int) -> pd.DataFrame:
     return out.sort_values(["age", "frequency"], ignore_index=True)
 
 
-def _alive(buying: Buying, h: Histories, level: float) -> dict[str, Array]:
+def _alive(buying: Part[PurchaseModel], h: Histories, level: float) -> dict[str, Array]:
     """P(alive) of each row, and an interval of it where the fit has draws."""
     result = buying.result
     point = buying.formulas.p_alive(result.theta, h)

@@ -224,6 +224,8 @@ def plot_backtest_lines(
     thousands(ax.yaxis)
     if len(cuts) <= 7:
         ax.set_xticks(cuts, [f"{day:%Y-%m-%d}" for day in cuts])
+        if len(cuts) > 4:  # they would run into one another
+            ax.tick_params(axis="x", rotation=20)
     else:
         dates(ax.xaxis)
     if table["_value"].isna().all():
