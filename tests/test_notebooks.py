@@ -26,7 +26,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 _SECONDS_PER_CELL = 120
-_LONG = ("02_bayesian.ipynb",)
+_LONG = ("02_bayesian.ipynb", "03_diagnostics.ipynb")
 _LARGEST = 400_000  # bytes; what GitHub shows at once
 
 
@@ -73,7 +73,7 @@ def test_there_are_notebooks() -> None:
 
 
 def _marked(path: Path) -> Any:
-    """A notebook that samples takes most of a minute: `make notebooks` runs it, not `make test`."""
+    """What takes half a minute and more is run by `make notebooks`, not by `make test`."""
     marks = [pytest.mark.slow] if path.name in _LONG else []
     return pytest.param(path, marks=marks, id=path.name)
 

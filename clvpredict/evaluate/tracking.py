@@ -10,8 +10,8 @@ import pandas as pd
 from clvpredict.errors import DataError, DataWarning, OptionError, Problem, notify
 from clvpredict.evaluate.fan import paths
 from clvpredict.evaluate.fitted import Part, check_level, check_whole, purchase_part
-from clvpredict.evaluate.judged import Holdout, named
-from clvpredict.evaluate.subject import refuse_in_sample
+from clvpredict.evaluate.judged import NAIVE, Holdout, named
+from clvpredict.evaluate.subject import naive, refuse_in_sample
 from clvpredict.models.base import NEW_CUSTOMER, PurchaseModel
 from clvpredict.options import TimeUnit
 from clvpredict.predict import interval_of
@@ -57,7 +57,8 @@ def tracking_table(
         upper_cumulative`. In calibration, `expected` is what the parameters say of customers
         acquired at those dates, of whom nothing else is known; there is no band, for the model
         has seen the data. In the holdout it is the forecast given each customer's history, and
-        cumulative ones go on from what was observed at the end of calibration.
+        cumulative ones go on from what was observed at the end of calibration. Below the models
+        stands the baseline ``naive``, who goes on as before: holdout only, no band.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def tracking_table(
     >>> cdnow = clv.load_cdnow()
     >>> split = clv.calibration_holdout(cdnow, calibration_end="1997-09-30", time_unit="W")
     >>> table = tracking_table(clv.MBGNBD().fit(split), clv.purchase_history(cdnow), split)
-    >>> holdout = table[table["phase"] == "holdout"]
+    >>> holdout = table[(table["phase"] == "holdout") & (table["model"] == "MBG/NBD")]
     >>> len(holdout), int(holdout["observed"].sum()), round(float(holdout["expected"].sum()))
     (39, 1882, 1577)
     """
@@ -118,6 +119,11 @@ def tracking_table(
         t = ahead * step / provenance.unit.days
         _, future, drawn = paths(buying, split, t, ahead, draws, seed)
         parts.append(_table(name, edges, observed, before, past, future, drawn, level))
+    rate = naive(holdout.columns).sum() * step / (holdout.horizon * provenance.unit.days)
+    going_on = rate * np.arange(ahead + 1)
+    unknown = np.full((ahead + 1, 1), np.nan)
+    past = np.full(back + 1, np.nan)
+    parts.append(_table(NAIVE, edges, observed, before, past, going_on, unknown, level))
     table = pd.concat(parts, ignore_index=True)
     table.attrs = {
         "level": level,

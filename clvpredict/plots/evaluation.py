@@ -236,8 +236,9 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
         zorder=3,
     )
     styles = looks(model for model, _ in models)
-    for (model, rows), look in zip(models, styles, strict=True):
-        banded = len(models) <= MOST_BANDS and bool(rows[f"lower{tail}"].notna().any())
+    known = [bool(rows[f"lower{tail}"].notna().any()) for _, rows in models]
+    for (model, rows), look, has_band in zip(models, styles, known, strict=True):
+        banded = has_band and sum(known) <= MOST_BANDS
         if banded:
             band(ax, rows["_at"], rows[f"lower{tail}"], rows[f"upper{tail}"], colour=look["color"])
         place, expected = rows["_at"].to_numpy(), rows[f"expected{tail}"].to_numpy(np.float64)
@@ -257,7 +258,7 @@ def plot_tracking(table: pd.DataFrame, *, cumulative: bool = False, ax: Axes | N
             **look,
         )
     _label_tracking(ax, table, cumulative)
-    if len(models) > MOST_BANDS:
+    if sum(known) > MOST_BANDS:
         ax.set_xlabel(f"Date\n(intervals are drawn for up to {MOST_BANDS} models)")
     return ax
 

@@ -9,6 +9,11 @@ from clvpredict.errors import DataError, DataWarning, OptionError
 from clvpredict.evaluate import tracking_table
 
 
+def models_of(table):
+    """Without the baseline."""
+    return table[table["model"] != "naive"]
+
+
 @pytest.fixture(scope="module")
 def model(cdnow_split):
     return clv.MBGNBD().fit(cdnow_split)
@@ -21,7 +26,7 @@ def history(cdnow):
 
 @pytest.mark.parametrize("every", ["D", "W", "4W", "3W"])
 def test_sums(model, history, cdnow_split, every):
-    table = tracking_table(model, history, cdnow_split, every=every, draws=20)
+    table = models_of(tracking_table(model, history, cdnow_split, every=every, draws=20))
     past, future = (table[table["phase"] == p] for p in ("calibration", "holdout"))
     days = {"D": 1, "W": 7, "4W": 28, "3W": 21}[every]
     assert len(future) == 273 // days
@@ -47,10 +52,12 @@ def test_sums(model, history, cdnow_split, every):
 
 
 def test_days_by_counting(model, history, cdnow, cdnow_split):
-    table = tracking_table(model, history, cdnow_split, every="D", draws=5).set_index("end")
-    own = cdnow.drop_duplicates(["customer_id", "date"])
-    own = own[own["date"] > own.groupby("customer_id")["date"].transform("min")]
-    count = own.groupby("date").size().reindex(table.index, fill_value=0)
+    table = models_of(tracking_table(model, history, cdnow_split, every="D", draws=5)).set_index(
+        "end"
+    )
+    later = cdnow.drop_duplicates(["customer_id", "date"])
+    later = later[later["date"] > later.groupby("customer_id")["date"].transform("min")]
+    count = later.groupby("date").size().reindex(table.index, fill_value=0)
     np.testing.assert_array_equal(table["observed"], count)
 
 
@@ -82,7 +89,7 @@ def test_the_unconditional_expectation_is_what_simulations_do():
     split = clv.calibration_holdout(events, time_unit="W", **ask)
     model = clv.MBGNBD.from_params(time_unit="W", **params)
     history = clv.purchase_history(events, observation_end="2021-02-23")
-    table = tracking_table(model, history, split, every="4W", draws=300, level=0.99)
+    table = models_of(tracking_table(model, history, split, every="4W", draws=300, level=0.99))
     past = table[table["phase"] == "calibration"]
     assert (past["expected"].diff().iloc[1:6] > 0).all()  # ever more customers
     far = past["observed"] - past["expected"]
@@ -102,7 +109,7 @@ def test_a_customer_alone_by_hand(model):
     log = pd.concat([log, log.iloc[[0]].assign(customer_id=2, date=pd.Timestamp("2020-01-27"))])
     split = clv.calibration_holdout(log, calibration_end="2020-01-29", time_unit="W")
     alone = clv.MBGNBD.from_params(time_unit="W", **model.params_)
-    table = tracking_table(alone, clv.purchase_history(log), split, draws=5)
+    table = models_of(tracking_table(alone, clv.purchase_history(log), split, draws=5))
     assert table["observed"].tolist() == [0, 1, 1, 1, 1, 0, 0, 1]
     assert table["observed_cumulative"].tolist() == [0, 1, 2, 3, 4, 4, 4, 5]
     new = pd.DataFrame({"customer_id": [0], "frequency": [0], "recency": [0.0], "T": [0.0]})
@@ -131,7 +138,7 @@ def test_hours(cdnow):
     ask = {"collapse": "h", "observation_end": "1998-06-30"}
     split = clv.calibration_holdout(log, calibration_end="1997-09-30", time_unit="W", **ask)
     history = clv.purchase_history(log, **ask)
-    table = tracking_table(clv.NBD().fit(split), history, split, draws=5)
+    table = models_of(tracking_table(clv.NBD().fit(split), history, split, draws=5))
     own = table.groupby("phase")["observed"].sum()
     assert own["holdout"] == split["frequency_holdout"].sum()
     last = table.loc[table["phase"] == "calibration", "observed_cumulative"].iloc[-1]
@@ -164,3 +171,16 @@ def test_what_cannot_be_tracked_is_refused(model, history, cdnow, cdnow_split):
     seen = clv.MBGNBD().fit(clv.rfm_summary(cdnow, time_unit="W"))
     with pytest.raises(OptionError, match="not be a test"):
         tracking_table(seen, history, cdnow_split)
+
+
+def test_the_baseline_goes_on_as_before(model, history, cdnow_split):
+    table = tracking_table(model, history, cdnow_split, draws=5)
+    naive = table[table["model"] == "naive"]
+    future = naive[naive["phase"] == "holdout"]
+    rate = (cdnow_split["frequency"] / cdnow_split["T"]).sum()
+    np.testing.assert_allclose(future["expected"], rate)
+    assert future["expected_cumulative"].iloc[-1] == pytest.approx(
+        cdnow_split["frequency"].sum() + 39 * rate
+    )
+    assert naive.loc[naive["phase"] == "calibration", "expected"].isna().all()
+    assert naive[["lower", "upper"]].isna().all(axis=None)
