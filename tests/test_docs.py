@@ -17,6 +17,7 @@ import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -60,7 +61,17 @@ def python_blocks(page: Path) -> Iterator[tuple[str, str | None]]:
         yield block[2], after[2] if after is not None and follows and after[1] == "text" else None
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=page_id)
+def _timed(pages: list[Path], long: tuple[str, ...]) -> list[Any]:
+    """Pages that take long are left to `make slow`."""
+    return [
+        pytest.param(p, marks=[pytest.mark.slow] if page_id(p) in long else [], id=page_id(p))
+        for p in pages
+    ]
+
+
+@pytest.mark.parametrize(
+    "page", _timed([p for p in PAGES if blocks(p, "python")], ("docs/gallery.md",))
+)
 def test_python_blocks_run_and_print_what_is_shown(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +112,7 @@ def test_command_lines_parse(page: Path) -> None:
         command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=page_id)
+@pytest.mark.parametrize("page", _timed(PAGES_WITH_COMMANDS, ("docs/cli.md",)))
 def test_command_lines_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(REPO / "data/sample/cdnow_sample.csv", tmp_path / "transactions.csv")
     monkeypatch.chdir(tmp_path)

@@ -158,7 +158,12 @@ VAGUE: dict[str, Any] = {n: pm.LogNormal.dist(0, 4) for n in ("r", "alpha", "a",
         # Six repeat buyers and hardly a prior: banana-shaped, far from a t distribution.
         (few_customers(8, 1), VAGUE, r"not near normal \(k-hat (0\.[789]|[1-9]\.)\d*"),
         # A likelihood that rises up to the prior's edge: there the mode is a corner.
-        (few_customers(40, 0), {"a": pm.Uniform.dist(0, 0.3)}, r"not near normal \(k-hat inf"),
+        pytest.param(
+            few_customers(40, 0),
+            {"a": pm.Uniform.dist(0, 0.3)},
+            r"not near normal \(k-hat inf",
+            marks=pytest.mark.slow,
+        ),
         (few_customers(15, 2), {"a": pm.Uniform.dist(0, 0.3)}, "no mode of the posterior"),
     ],
 )
@@ -181,6 +186,7 @@ def test_posteriors_far_from_normal_are_sampled_by_nuts(
         assert float(draws["a"].mean()) > 0.15
 
 
+@pytest.mark.slow
 def test_bounded_priors_sample_what_they_are(cdnow_rfm: pd.DataFrame, by_nuts: Fitted) -> None:
     """Within hard bounds, against draws under the default prior that are weighted and cut."""
     bound = 0.7  # the posterior mean of a is 0.8

@@ -235,7 +235,9 @@ def test_fit_is_quiet_on_good_data(cdnow_rfm: pd.DataFrame) -> None:
         clv.CLVModel(clv.BGNBD(), clv.GammaGamma()).fit(cdnow_rfm)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(s, marks=[pytest.mark.slow] if s >= 20 else []) for s in range(40)]
+)
 def test_any_data_end_honestly(seed: int) -> None:
     """Odd bases: few customers, equal ones, outliers. Fitted, unidentified or refused; finite."""
     rng = np.random.default_rng(seed)

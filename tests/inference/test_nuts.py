@@ -73,6 +73,7 @@ def test_pymc_model_is_our_likelihood_and_priors(
         np.testing.assert_allclose(pymc_model.backward(built, point), theta, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_nutpie_and_pymc_sample_the_same_posterior(
     cdnow_rfm: pd.DataFrame, by_nuts: Fitted
 ) -> None:
@@ -323,9 +324,8 @@ def run(script: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(
-    ("customers", "chains_kept"), [(300, 1), pytest.param(12_000, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("customers", "chains_kept"), [(300, 1), (12_000, 2)])
 def test_interrupted(customers: int, chains_kept: int) -> None:
     """Ctrl-C leaves models as they were; keep_partial keeps the draws there are, and says so.
 
@@ -345,7 +345,8 @@ def test_interrupted(customers: int, chains_kept: int) -> None:
     assert out["again"] == 100
 
 
-@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_worker_processes(context: str) -> None:
     """Also after a fit in the parent, whose threads a fork does not copy."""
     if context == "fork" and sys.platform != "linux":

@@ -24,6 +24,7 @@ PEER = json.loads(Path(__file__).with_name("peer_posteriors.json").read_text(enc
 ERRORS = 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEER["models"])
 def test_posterior_of_the_peer(name: str, cdnow_rfm: pd.DataFrame) -> None:
     """Means and standard deviations, by NUTS."""
