@@ -1,6 +1,6 @@
 """How predictions fare on purchases that the model has not seen. Every function gives a table."""
 
-from clvpredict.evaluate.backtests import Backtest, backtest
+from clvpredict.evaluate.backtests import backtest
 from clvpredict.evaluate.checks import frequency_check, recency_check, timing_check
 from clvpredict.evaluate.comparison import compare
 from clvpredict.evaluate.densities import heterogeneity, prior_posterior
@@ -10,6 +10,7 @@ from clvpredict.evaluate.holdout import HoldoutEvaluation, evaluate_holdout
 from clvpredict.evaluate.identification import identification_check
 from clvpredict.evaluate.learning import recalibrate
 from clvpredict.evaluate.level import calibration_table, holdout_totals
+from clvpredict.evaluate.results import Backtest
 from clvpredict.evaluate.spending import dependence_check, spend_check
 from clvpredict.evaluate.tracking import tracking_table
 from clvpredict.evaluate.views import alive_history, frequency_recency_grid

@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import html
-import json
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clvpredict.atomic import new_file
-from clvpredict.errors import ClvError, ClvWarning, DataWarning, OptionError, notify
-from clvpredict.evaluate.judged import Holdout, Judged, baselines, judge, named
-from clvpredict.evaluate.learning import KNOTS, TooFewVintages, learn
-from clvpredict.evaluate.measures import measures
-from clvpredict.evaluate.metrics import pit_curve
+from clvpredict.errors import ClvWarning, DataWarning, OptionError, notify
+from clvpredict.evaluate.cells import BASELINES, Cell, Plan, days, fingerprint, run_cell
+from clvpredict.evaluate.judged import named
+from clvpredict.evaluate.learning import TooFewVintages, learn
+from clvpredict.evaluate.results import Backtest
 from clvpredict.inference.cores import usable_cores
 from clvpredict.options import TimeUnit
 from clvpredict.predict import Recalibration
-from clvpredict.transactions import calibration_holdout, purchase_history
-
-# Splits are made one at a time: the engine is parallel itself, and warning filters, which it sets
-# for a moment, are the process's.
-_SPLITTING = threading.Lock()
-RECALIBRATED = " (recalibrated)"
-_BASELINES = "baselines"
-# Of the cells on disk; raised when what they hold changes.
-_SCHEMA = 2
-_RECORD = {
-    **dict.fromkeys(("cut_date", "horizon", "model", "status"), str),
-    **dict.fromkeys(("metrics", "curves"), dict),
-    "horizon_periods": float,
-}
-
-
-@dataclass(frozen=True, repr=False)
-class Backtest:
-    """The results of a backtest.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per cut date, horizon and model or baseline: `cut_date, horizon,
-        horizon_periods, model, status` (``"ok"``, or what is missing and why), then the metrics
-        of :meth:`HoldoutEvaluation.summary`.
-    curves : DataFrame
-        `cut_date, horizon, model, of, curve`: distribution functions of the PIT, which
-        :func:`recalibrate` learns from.
-    time_unit : str
-        Code of the unit of `horizon_periods`.
-    models : dict of str to str
-        Registry name of each model's purchase model.
-    """
-
-    table: pd.DataFrame
-    curves: pd.DataFrame
-    time_unit: str
-    models: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        cuts, horizons = self.table["cut_date"].nunique(), self.table["horizon"].nunique()
-        models = ", ".join(self.table["model"].drop_duplicates())
-        return f"<Backtest: {cuts} cut dates × {horizons} horizons of {models}>"
-
-    def _repr_html_(self) -> str:
-        columns = ["cut_date", "horizon", "model", "status", "bias_percent", "mae", "crps"]
-        shown = self.table[[c for c in columns if c in self.table]]  # no metrics if all failed
-        return f"<p>{html.escape(repr(self))}</p>{shown.to_html(index=False)}"
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What every cell of the grid shares."""
-
-    transactions: Any
-    options: Mapping[str, Any]
-    models: Mapping[str, Any]
-    horizons: Mapping[str, float]
-    unit: TimeUnit
-    fit: Mapping[str, Any]
-    draws: int
-    seed: int
-    folder: Path | None
-    data: str
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One fit and its forecasts."""
-
-    cut: pd.Timestamp
-    model: str
-    recalibrations: Mapping[str, Recalibration] | None = None
+from clvpredict.transactions import purchase_history
 
 
 def backtest(
@@ -194,7 +114,7 @@ def backtest(
     history, end, used, named_columns = _events(transactions, options)
     begin = pd.Timestamp(history["date"].min()).normalize()
     cuts = _cuts(cut_dates, every, min_history, ahead, unit, (begin, end))
-    plan = _Plan(
+    plan = Plan(
         used,
         {**options, **named_columns, "observation_end": None},
         named(models),
@@ -204,15 +124,15 @@ def backtest(
         draws,
         seed,
         None if folder is None else Path(folder),
-        f"{_fingerprint(history)} {end.date()}",
+        f"{fingerprint(history)} {end.date()}",
     )
-    names = [*plan.models, _BASELINES]
-    cells = [_Cell(cut, name) for cut in cuts for name in names]
+    names = [*plan.models, BASELINES]
+    cells = [Cell(cut, name) for cut in cuts for name in names]
     found = _run(plan, cells, end, progress)
     if recalibrate:
         results = _collect(plan, found)
         again = [
-            _Cell(cut, name, learnt)
+            Cell(cut, name, learnt)
             for cut in cuts
             for name in plan.models
             if (learnt := _learnt(results, name, ahead, cut, unit))
@@ -274,7 +194,7 @@ def _cuts(
         )
     if dates is not None:
         cuts = sorted({_day(d) for d in ([dates] if isinstance(dates, str) else dates)})
-        shortest = _days(min(ahead.values()), unit)
+        shortest = days(min(ahead.values()), unit)
         out = [c for c in cuts if not begin < c <= end - shortest]
         if out or not cuts:
             raise OptionError(
@@ -284,11 +204,11 @@ def _cuts(
             )
         return cuts
     assert every is not None
-    step = _days(every, unit)
+    step = days(every, unit)
     if step <= pd.Timedelta(0):
         raise OptionError(f"every={every!r} must be at least a day, e.g. every='4W'.")
-    least = (end - begin) / 3 if min_history is None else _days(min_history, unit)
-    cut = end - _days(max(ahead.values()), unit)
+    least = (end - begin) / 3 if min_history is None else days(min_history, unit)
+    cut = end - days(max(ahead.values()), unit)
     cuts = []
     while cut - begin >= least:
         cuts.append(cut)
@@ -313,12 +233,8 @@ def _day(given: Any) -> pd.Timestamp:
     return moment.tz_localize(None).normalize()
 
 
-def _days(length: str | float, unit: TimeUnit) -> pd.Timedelta:
-    return pd.Timedelta(days=round(unit.periods(length) * unit.days))
-
-
 def _run(
-    plan: _Plan, cells: Sequence[_Cell], end: pd.Timestamp, progress: bool
+    plan: Plan, cells: Sequence[Cell], end: pd.Timestamp, progress: bool
 ) -> list[dict[str, Any]]:
     """Work through cells on all cores; records in the order of the cells."""
     done: dict[int, list[dict[str, Any]]] = {}
@@ -331,7 +247,7 @@ def _run(
     ):
         # What a fit warns of (few customers, open parameters) would come once per cell.
         warnings.simplefilter("ignore", ClvWarning)
-        waiting = {pool.submit(_cell, plan, cell, end): i for i, cell in enumerate(cells)}
+        waiting = {pool.submit(run_cell, plan, cell, end): i for i, cell in enumerate(cells)}
         try:
             for finished in as_completed(waiting):
                 done[waiting[finished]] = finished.result()
@@ -340,87 +256,6 @@ def _run(
             pool.shutdown(cancel_futures=True)
             raise
     return [record for i in range(len(cells)) for record in done[i]]
-
-
-def _cell(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> list[dict[str, Any]]:
-    """One fit, scored at every horizon; from the disk where it is there."""
-    path = None
-    if plan.folder is not None:
-        path = plan.folder / f"cell-{_key(plan, cell)}.json"
-        if (kept := _kept(path)) is not None:
-            return kept
-    records = list(_records(plan, cell, end))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(path) as temporary:
-            temporary.write_text(json.dumps(records), encoding="utf-8")
-    return records
-
-
-def _kept(path: Path) -> list[dict[str, Any]] | None:
-    """What an earlier run left there; None if that is nothing, or no cell."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-        sound = isinstance(records, list) and all(
-            isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()
-        )
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return records if sound else None
-
-
-def _records(plan: _Plan, cell: _Cell, end: pd.Timestamp) -> Iterator[dict[str, Any]]:
-    fitted = None
-    for label, periods in plan.horizons.items():
-        wanted = cell.recalibrations
-        until = cell.cut + _days(periods, plan.unit)
-        if until > end or (wanted is not None and label not in wanted):
-            continue  # not over yet, or too little to learn from
-        said: dict[str, Any] = {"cut_date": cell.cut.date().isoformat(), "horizon": label}
-        said["horizon_periods"] = periods
-        try:
-            # Dates, not moments: with collapse="h" they are whole days.
-            window = {"calibration_end": cell.cut.date(), "observation_end": until.date()}
-            options = {**plan.options, **window}
-            with _SPLITTING:
-                split = calibration_holdout(plan.transactions, **options)
-            holdout = Holdout.of(split)
-            if cell.model == _BASELINES:
-                for found in baselines(holdout):
-                    if found.name not in plan.models:
-                        yield _record(said, found.name, found, holdout)
-                continue
-            if fitted is None:
-                fitted = _fresh(plan.models[cell.model]).fit(split, **plan.fit)
-            learnt = None if wanted is None else wanted[label]
-            found = judge(
-                cell.model, fitted, holdout, draws=plan.draws, seed=plan.seed, recalibration=learnt
-            )
-            yield _record(said, cell.model + (RECALIBRATED if learnt else ""), found, holdout)
-        except ClvError as error:
-            name = cell.model + (RECALIBRATED if wanted else "")
-            reason = f"{type(error).__name__}: {error}"
-            yield {**said, "model": name, "status": reason, "metrics": {}, "curves": {}}
-
-
-def _record(said: Mapping[str, Any], name: str, found: Judged, holdout: Holdout) -> dict[str, Any]:
-    curves = {
-        of: pit_curve(scores.below, scores.upto, KNOTS).tolist()
-        for of, scores in (("purchases", found.purchases), ("value", found.value))
-        if scores is not None
-    }
-    numbers = measures(found, holdout)
-    status = found.note or "ok"
-    return {**said, "model": name, "status": status, "metrics": numbers, "curves": curves}
-
-
-def _fresh(model: Any) -> Any:
-    """The model as it was given, whose fit does not change that one."""
-    own = copy.copy(model)
-    for part in ("purchases", "spend"):
-        if hasattr(own, part):
-            setattr(own, part, copy.copy(getattr(own, part)))
-    return own
 
 
 def _learnt(
@@ -438,7 +273,7 @@ def _learnt(
 # --- results -----------------------------------------------------------------------------
 
 
-def _collect(plan: _Plan, records: Sequence[Mapping[str, Any]]) -> Backtest:
+def _collect(plan: Plan, records: Sequence[Mapping[str, Any]]) -> Backtest:
     keys = ("cut_date", "horizon", "horizon_periods", "model", "status")
     table = pd.DataFrame([{k: r[k] for k in keys} | r["metrics"] for r in records])
     table["cut_date"] = pd.to_datetime(table["cut_date"])
@@ -457,36 +292,6 @@ def _collect(plan: _Plan, records: Sequence[Mapping[str, Any]]) -> Backtest:
     table.attrs = {"time_unit": plan.unit.label}
     models = {name: getattr(m, "purchases", m)._model.name for name, m in plan.models.items()}
     return Backtest(table, curves, plan.unit.code, models)
-
-
-def _fingerprint(history: pd.DataFrame) -> str:
-    hashed = pd.util.hash_pandas_object(history, index=False).to_numpy()
-    return hashlib.sha256(hashed.tobytes()).hexdigest()[:16]
-
-
-def _key(plan: _Plan, cell: _Cell) -> str:
-    """What a cell depends on, hashed: its file's name."""
-    model = plan.models.get(cell.model)
-    parts = [model, *(getattr(model, p, None) for p in ("purchases", "spend"))]
-    learnt = None
-    if cell.recalibrations is not None:
-        learnt = {k: asdict(r) for k, r in cell.recalibrations.items()}
-    said = {
-        "schema": _SCHEMA,
-        "data": plan.data,
-        "options": plan.options,
-        "fit": plan.fit,
-        "draws": plan.draws,
-        "seed": plan.seed,
-        "horizons": plan.horizons,
-        "cut": cell.cut.isoformat(),
-        "model": cell.model,
-        "classes": [type(p).__name__ for p in parts],
-        "others": sorted(plan.models) if cell.model == _BASELINES else None,
-        "recalibrations": learnt,
-    }
-    text = json.dumps(said, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from clvpredict.evaluate.overlap import Overlap
 from clvpredict.options import TimeUnit
 
 if TYPE_CHECKING:
-    from clvpredict.evaluate.backtests import Backtest
+    from clvpredict.evaluate.results import Backtest
 
 #: Metrics of which less is better, and those of which more is.
 _LESS = ("crps", "log_score", "brier", "mae", "rmse", "nmae", "pit_ks", "ece")

@@ -15,7 +15,7 @@ from clvpredict.predict import Correction, Recalibration
 from clvpredict.rfm import Array
 
 if TYPE_CHECKING:
-    from clvpredict.evaluate.backtests import Backtest
+    from clvpredict.evaluate.results import Backtest
 
 #: Where the distribution function of the PIT is kept.
 KNOTS = np.linspace(0.0, 1.0, 41)

@@ -1,0 +1,180 @@
+"""The cells of a backtest: one fit each, scored at every horizon, kept on disk if asked."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clvpredict.atomic import new_file
+from clvpredict.errors import ClvError
+from clvpredict.evaluate.judged import Holdout, Judged, baselines, judge
+from clvpredict.evaluate.learning import KNOTS
+from clvpredict.evaluate.measures import measures
+from clvpredict.evaluate.metrics import pit_curve
+from clvpredict.options import TimeUnit
+from clvpredict.predict import Recalibration
+from clvpredict.transactions import calibration_holdout
+
+# Splits are made one at a time: the engine is parallel itself, and warning filters, which it sets
+# for a moment, are the process's.
+_SPLITTING = threading.Lock()
+RECALIBRATED = " (recalibrated)"
+BASELINES = "baselines"
+# Of the cells on disk; raised when what they hold changes.
+_SCHEMA = 2
+_RECORD = {
+    **dict.fromkeys(("cut_date", "horizon", "model", "status"), str),
+    **dict.fromkeys(("metrics", "curves"), dict),
+    "horizon_periods": float,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every cell of the grid shares."""
+
+    transactions: Any
+    options: Mapping[str, Any]
+    models: Mapping[str, Any]
+    horizons: Mapping[str, float]
+    unit: TimeUnit
+    fit: Mapping[str, Any]
+    draws: int
+    seed: int
+    folder: Path | None
+    data: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fit and its forecasts."""
+
+    cut: pd.Timestamp
+    model: str
+    recalibrations: Mapping[str, Recalibration] | None = None
+
+
+def days(length: str | float, unit: TimeUnit) -> pd.Timedelta:
+    """A length of time as whole days."""
+    return pd.Timedelta(days=round(unit.periods(length) * unit.days))
+
+
+def run_cell(plan: Plan, cell: Cell, end: pd.Timestamp) -> list[dict[str, Any]]:
+    """One fit, scored at every horizon; from the disk where it is there."""
+    path = None
+    if plan.folder is not None:
+        path = plan.folder / f"cell-{_key(plan, cell)}.json"
+        if (kept := _kept(path)) is not None:
+            return kept
+    records = list(records_of(plan, cell, end))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as temporary:
+            temporary.write_text(json.dumps(records), encoding="utf-8")
+    return records
+
+
+def _kept(path: Path) -> list[dict[str, Any]] | None:
+    """What an earlier run left there; None if that is nothing, or no cell."""
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        sound = isinstance(records, list) and all(
+            isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return records if sound else None
+
+
+def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, Any]]:
+    """Fit, and score every horizon that is over by the end of the data."""
+    fitted = None
+    for label, periods in plan.horizons.items():
+        wanted = cell.recalibrations
+        until = cell.cut + days(periods, plan.unit)
+        if until > end or (wanted is not None and label not in wanted):
+            continue  # not over yet, or too little to learn from
+        said: dict[str, Any] = {"cut_date": cell.cut.date().isoformat(), "horizon": label}
+        said["horizon_periods"] = periods
+        try:
+            # Dates, not moments: with collapse="h" they are whole days.
+            window = {"calibration_end": cell.cut.date(), "observation_end": until.date()}
+            options = {**plan.options, **window}
+            with _SPLITTING:
+                split = calibration_holdout(plan.transactions, **options)
+            holdout = Holdout.of(split)
+            if cell.model == BASELINES:
+                for found in baselines(holdout):
+                    if found.name not in plan.models:
+                        yield _record(said, found.name, found, holdout)
+                continue
+            if fitted is None:
+                fitted = _fresh(plan.models[cell.model]).fit(split, **plan.fit)
+            learnt = None if wanted is None else wanted[label]
+            found = judge(
+                cell.model, fitted, holdout, draws=plan.draws, seed=plan.seed, recalibration=learnt
+            )
+            yield _record(said, cell.model + (RECALIBRATED if learnt else ""), found, holdout)
+        except ClvError as error:
+            name = cell.model + (RECALIBRATED if wanted else "")
+            reason = f"{type(error).__name__}: {error}"
+            yield {**said, "model": name, "status": reason, "metrics": {}, "curves": {}}
+
+
+def _record(said: Mapping[str, Any], name: str, found: Judged, holdout: Holdout) -> dict[str, Any]:
+    curves = {
+        of: pit_curve(scores.below, scores.upto, KNOTS).tolist()
+        for of, scores in (("purchases", found.purchases), ("value", found.value))
+        if scores is not None
+    }
+    numbers = measures(found, holdout)
+    status = found.note or "ok"
+    return {**said, "model": name, "status": status, "metrics": numbers, "curves": curves}
+
+
+def _fresh(model: Any) -> Any:
+    """The model as it was given, whose fit does not change that one."""
+    own = copy.copy(model)
+    for part in ("purchases", "spend"):
+        if hasattr(own, part):
+            setattr(own, part, copy.copy(getattr(own, part)))
+    return own
+
+
+def fingerprint(history: pd.DataFrame) -> str:
+    """What tells a history from others, as 16 hex digits."""
+    hashed = pd.util.hash_pandas_object(history, index=False).to_numpy()
+    return hashlib.sha256(hashed.tobytes()).hexdigest()[:16]
+
+
+def _key(plan: Plan, cell: Cell) -> str:
+    """What a cell depends on, hashed: its file's name."""
+    model = plan.models.get(cell.model)
+    parts = [model, *(getattr(model, p, None) for p in ("purchases", "spend"))]
+    learnt = None
+    if cell.recalibrations is not None:
+        learnt = {k: asdict(r) for k, r in cell.recalibrations.items()}
+    said = {
+        "schema": _SCHEMA,
+        "data": plan.data,
+        "options": plan.options,
+        "fit": plan.fit,
+        "draws": plan.draws,
+        "seed": plan.seed,
+        "horizons": plan.horizons,
+        "cut": cell.cut.isoformat(),
+        "model": cell.model,
+        "classes": [type(p).__name__ for p in parts],
+        "others": sorted(plan.models) if cell.model == BASELINES else None,
+        "recalibrations": learnt,
+    }
+    text = json.dumps(said, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
