@@ -37,14 +37,10 @@ from clvpredict.errors import DataWarning
 
 cdnow = clv.load_cdnow()
 history = clv.purchase_history(cdnow)
-split = clv.calibration_holdout(
-    cdnow, calibration_end="1997-09-30", time_unit="W", currency="USD"
-)
+split = clv.calibration_holdout(cdnow, calibration_end="1997-09-30", time_unit="W", currency="USD")
 bg, mbg = (clv.CLVModel(buying).fit(split) for buying in (clv.BGNBD(), clv.MBGNBD()))
 evaluation = clv.evaluate_holdout([bg, mbg], split, draws=200)
-results = clv.backtest(
-    cdnow, [clv.BGNBD(), clv.MBGNBD()], every="6W", horizons=["13W", "26W"]
-)
+results = clv.backtest(cdnow, [clv.BGNBD(), clv.MBGNBD()], every="6W", horizons=["13W", "26W"])
 """
 
 

@@ -14,10 +14,13 @@ from clvpredict.cli import facts, jobs, pictures, show
 from clvpredict.cli.session import Session
 from clvpredict.errors import OptionError
 from clvpredict.options import Method
+from clvpredict.rfm import provenance_of
 
 if TYPE_CHECKING:
     from clvpredict.evaluate import Backtest
 
+# Names what a run has written.
+_CONTENTS = "contents.json"
 _SHOWN = (
     ("predicted_total", "purchases predicted", "{:,.0f}"),
     ("observed_total", "purchases observed", "{:,.0f}"),
@@ -40,8 +43,8 @@ def folder_for(out: Path) -> Path:
     OptionError
         If something else is there.
     """
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out} is a file; give a folder.")
+    if str(out) == "-" or (out.exists() and not out.is_dir()):
+        raise OptionError(f"--out {out} is no folder, and there are many files to write.")
     out.mkdir(parents=True, exist_ok=True)
     return out
 
@@ -85,7 +88,11 @@ def evaluate(
     with session.step("Holding predictions to what came"):
         found = evaluate_holdout(fitted, split, draws=draws, seed=seed, recalibration=learnt)
         tables = found.tables()
-        tables["tracking"] = tracking_table(fitted, history, split, seed=seed)
+        provenance = provenance_of(split)
+        days = float(split["duration_holdout"].max()) * provenance.unit.days if provenance else 0.0
+        if days >= 1:
+            every = "W" if days >= 14 else "D"
+            tables["tracking"] = tracking_table(fitted, history, split, every=every, seed=seed)
         tables["customers"] = found.customers()
     session.facts["summary"] = tables["summary"].to_dict()
     show.frame(session, "Out of sample", _in_words(tables["summary"]))
@@ -96,11 +103,13 @@ def write(
     session: Session, tables: dict[str, pd.DataFrame], folder: Path, *, pictures: bool
 ) -> None:
     """Write tables as CSV, all but the customers' as one JSON, and draw them."""
+    _clear(folder)
     tables = {**tables, "summary": tables["summary"].reset_index()}
     kept = {k: v for k, v in tables.items() if k != "customers"}
     _write(session, tables, ("evaluation.json", kept), folder)
     if pictures:
         _draw(session, "of_evaluation", folder, kept)
+    _list(session, folder, ["evaluation.json"])
 
 
 def backtest(
@@ -142,8 +151,10 @@ def write_backtest(
     session.facts["comparison"] = comparison.to_dict(orient="records")
     title = "Mean CRPS over vintages (less is better)"
     show.frame(session, title, comparison.set_index("model"), "{:,.4f}")
+    _clear(folder)
     tables = {"backtest": results.table, "comparison": comparison}
     _write(session, tables, ("backtest.json", tables), folder)
+    written = ["backtest.json"]
     if recalibrated:
         for name in results.models:
             for horizon in results.table["horizon"].drop_duplicates():
@@ -155,8 +166,30 @@ def write_backtest(
                     session.say(f"  Note: {error}", style="yellow")
                 else:
                     session.say(f"Wrote {path}")
+                    written.append(path.name)
     if pictures:
         _draw(session, "of_backtest", folder, results.table, comparison)
+    _list(session, folder, written)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run wrote, or its results would stand among the new ones."""
+    try:
+        earlier = json.loads((folder / _CONTENTS).read_text(encoding="utf-8"))["files"]
+        names = [name for name in earlier if Path(name).name == name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there was none
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _list(session: Session, folder: Path, written: list[str]) -> None:
+    """Say in a file which files are this run's."""
+    tables = session.facts["tables"]
+    beside = [name.removesuffix(".csv") + ".meta.json" for name in tables]
+    files = sorted([*tables, *beside, *session.facts.get("pictures", []), *written])
+    with new_file(folder / _CONTENTS) as path:
+        path.write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
 
 
 def _write(

@@ -6,21 +6,24 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import ClvWarning, DataWarning, OptionError, notify
+from clvpredict.errors import ClvWarning, DataWarning, OptionError, notify, refuse_unknown
 from clvpredict.evaluate.cells import BASELINES, Cell, Plan, days, fingerprint, run_cell
+from clvpredict.evaluate.fitted import check_whole
 from clvpredict.evaluate.judged import named
 from clvpredict.evaluate.learning import TooFewVintages, learn
 from clvpredict.evaluate.results import Backtest
 from clvpredict.inference.cores import usable_cores
+from clvpredict.inference.fit import check_options
 from clvpredict.options import TimeUnit
 from clvpredict.predict import Recalibration
-from clvpredict.transactions import purchase_history
+from clvpredict.transactions import calibration_holdout, purchase_history
 
 
 def backtest(
@@ -110,21 +113,32 @@ def backtest(
     """
     unit = TimeUnit.parse(time_unit)
     ahead = _horizons(horizons, unit)
+    wanted = _models(models)
+    how = _fit_options(fit)
+    check_whole("draws", draws, 2)
+    check_whole("seed", seed, 0)
+    kept_in = _folder(folder)
     options = {**options, "time_unit": unit.code}
     history, end, used, named_columns = _events(transactions, options)
+    if "amount" not in history and any(hasattr(m, "spend") for m in wanted.values()):
+        raise OptionError(
+            "a CLVModel needs amounts, and amount=None leaves them out; backtest its purchase "
+            "model, such as MBGNBD()."
+        )
     begin = pd.Timestamp(history["date"].min()).normalize()
     cuts = _cuts(cut_dates, every, min_history, ahead, unit, (begin, end))
     plan = Plan(
         used,
-        {**options, **named_columns, "observation_end": None},
-        named(models),
+        # What comes after a holdout is no problem of it, however strict the whole was checked.
+        {**options, **named_columns, "observation_end": None, "strict": False},
+        wanted,
         ahead,
         unit,
-        dict(fit or {}),
+        how,
         draws,
         seed,
-        None if folder is None else Path(folder),
-        f"{fingerprint(history)} {end.date()}",
+        kept_in,
+        f"{_all_of(history, transactions, options)} {end.date()}",
     )
     names = [*plan.models, BASELINES]
     cells = [Cell(cut, name) for cut in cuts for name in names]
@@ -152,15 +166,65 @@ def backtest(
 # --- the grid ----------------------------------------------------------------------------
 
 
+def _models(models: Any) -> dict[str, Any]:
+    """Models by name.
+
+    Raises
+    ------
+    OptionError
+        If something is none that can be fitted.
+    """
+    found = named(models)
+    for name, model in found.items():
+        buying = getattr(model, "purchases", model)
+        if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(buying, "score")):
+            raise OptionError(
+                f"{name}: a backtest fits purchase models or CLVModel, such as MBGNBD() or "
+                f"CLVModel(MBGNBD()); got {model!r}."
+            )
+    return found
+
+
+def _fit_options(fit: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The arguments of ``fit``, checked before any work is done."""
+    if fit is not None and not isinstance(fit, Mapping):
+        raise OptionError(f"fit={fit!r} must be a mapping, e.g. fit={{'method': 'laplace'}}.")
+    given = dict(fit or {})
+    check_options(
+        given.get("method", "mle"),
+        {k: v for k, v in given.items() if k not in ("method", "time_unit")},
+    )
+    return given
+
+
+def _folder(folder: str | Path | None) -> Path | None:
+    """Make the folder of the cells.
+
+    Raises
+    ------
+    OptionError
+        If that cannot be done.
+    """
+    if folder is None:
+        return None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"folder={str(folder)!r} cannot be used: {error}.") from None
+    return Path(folder)
+
+
 def _horizons(horizons: Sequence[str | float], unit: TimeUnit) -> dict[str, float]:
     if isinstance(horizons, str | float | int) or len(horizons) == 0:
         raise OptionError(f"horizons={horizons!r} must be a list, e.g. horizons=['13W', '26W'].")
     ahead = {
         (h if isinstance(h, str) else f"{h:g} {unit.label}"): unit.periods(h) for h in horizons
     }
-    bad = [h for h, t in ahead.items() if not 0 < t < np.inf]
+    bad = [h for h, t in ahead.items() if not days(t, unit) >= pd.Timedelta(days=1)]
     if bad:
-        raise OptionError(f"horizon {bad[0]!r} must be positive and finite, e.g. '13W'.")
+        raise OptionError(f"horizon {bad[0]!r} must be a day or longer, e.g. '13W'.")
+    if len(set(ahead.values())) < len(horizons):
+        raise OptionError(f"horizons={list(horizons)!r} names one horizon twice.")
     return dict(sorted(ahead.items(), key=lambda item: item[1]))
 
 
@@ -168,15 +232,42 @@ def _events(
     transactions: object, options: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.Timestamp, object, dict[str, str | None]]:
     """Purchases as models count them, the last day; what to make splits of, and its columns."""
-    known = {k: v for k, v in options.items() if k not in ("time_unit", "currency", "strict")}
-    known.pop("include_first_transaction", None)
-    history = purchase_history(transactions, **known)
+    history = purchase_history(transactions, **_of_history(options))
     end = pd.Timestamp(history.attrs["observation_end"]).normalize()
     # A week that a cut date divides counts on both sides of it, which is lost in the history.
     if options.get("collapse", "D") == "W":
         return history, end, transactions, {}
     names = {n: n if n in history else None for n in ("customer_id", "date", "amount")}
     return history, end, history, names
+
+
+def _of_history(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are about purchases.
+
+    Raises
+    ------
+    OptionError
+        For options of neither kind.
+    """
+    known = [n for n in signature(calibration_holdout).parameters if n != "transactions"]
+    refuse_unknown("backtest", options, [n for n in known if n != "calibration_end"])
+    if options.get("include_first_transaction"):
+        raise OptionError(
+            "include_first_transaction=True counts no repeat purchases, which models need."
+        )
+    return {
+        k: v
+        for k, v in options.items()
+        if k not in ("time_unit", "currency", "include_first_transaction")
+    }
+
+
+def _all_of(history: pd.DataFrame, transactions: object, options: Mapping[str, Any]) -> str:
+    """A fingerprint of all that cells are made of: by weeks, that is every day."""
+    if options.get("collapse", "D") == "W":
+        daily = {**_of_history(options), "collapse": "D"}
+        return fingerprint(purchase_history(transactions, **daily))
+    return fingerprint(history)
 
 
 def _cuts(

@@ -8,14 +8,16 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clvpredict.atomic import new_file
-from clvpredict.errors import ClvError
-from clvpredict.evaluate.judged import Holdout, Judged, baselines, judge
+from clvpredict.errors import ClvError, OptionError
+from clvpredict.evaluate.judged import LAST, NAIVE, NBD, Holdout, Judged, baselines, judge
 from clvpredict.evaluate.learning import KNOTS
 from clvpredict.evaluate.measures import measures
 from clvpredict.evaluate.metrics import pit_curve
@@ -72,24 +74,32 @@ def run_cell(plan: Plan, cell: Cell, end: pd.Timestamp) -> list[dict[str, Any]]:
     path = None
     if plan.folder is not None:
         path = plan.folder / f"cell-{_key(plan, cell)}.json"
-        if (kept := _kept(path)) is not None:
+        if (kept := _kept(path, plan, cell)) is not None:
             return kept
     records = list(records_of(plan, cell, end))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    # What failed is tried again: its cause may be gone.
+    if path is not None and all(r["metrics"] for r in records):
         with new_file(path) as temporary:
             temporary.write_text(json.dumps(records), encoding="utf-8")
     return records
 
 
-def _kept(path: Path) -> list[dict[str, Any]] | None:
-    """What an earlier run left there; None if that is nothing, or no cell."""
+def _kept(path: Path, plan: Plan, cell: Cell) -> list[dict[str, Any]] | None:
+    """What an earlier run left there; None if that is nothing, or not this cell."""
+    names = {cell.model, cell.model + RECALIBRATED}
+    if cell.model == BASELINES:
+        names = {NAIVE, LAST, NBD}
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        sound = isinstance(records, list) and all(
-            isinstance(r[name], kind) for r in records for name, kind in _RECORD.items()
-        )
-    except (OSError, ValueError, TypeError, KeyError):
+        sound = isinstance(records, list) and bool(records)
+        for r in records:
+            sound = sound and all(isinstance(r[name], kind) for name, kind in _RECORD.items())
+            sound = sound and r["cut_date"] == cell.cut.date().isoformat() and r["model"] in names
+            sound = sound and plan.horizons[r["horizon"]] == r["horizon_periods"]
+            sound = sound and all(isinstance(v, float | int) for v in r["metrics"].values())
+            curves = np.array([*r["curves"].values()], np.float64).reshape(-1, len(KNOTS))
+            sound = sound and bool(np.isfinite(curves).all())
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return records if sound else None
 
@@ -123,6 +133,8 @@ def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, 
                 cell.model, fitted, holdout, draws=plan.draws, seed=plan.seed, recalibration=learnt
             )
             yield _record(said, cell.model + (RECALIBRATED if learnt else ""), found, holdout)
+        except OptionError:
+            raise  # a wrong question has no answer at any date
         except ClvError as error:
             name = cell.model + (RECALIBRATED if wanted else "")
             reason = f"{type(error).__name__}: {error}"
@@ -155,6 +167,16 @@ def fingerprint(history: pd.DataFrame) -> str:
     return hashlib.sha256(hashed.tobytes()).hexdigest()[:16]
 
 
+def _told_apart(value: Any) -> str:
+    """Text that differs wherever values do."""
+    if isinstance(value, date | timedelta | np.generic | Path):
+        return f"{type(value).__name__} {value}"
+    raise OptionError(
+        f"folder keeps cells under a name of all that they depend on, and {type(value).__name__} "
+        "(such as a prior) cannot be told from others. Leave folder out."
+    )
+
+
 def _key(plan: Plan, cell: Cell) -> str:
     """What a cell depends on, hashed: its file's name."""
     model = plan.models.get(cell.model)
@@ -176,5 +198,5 @@ def _key(plan: Plan, cell: Cell) -> str:
         "others": sorted(plan.models) if cell.model == BASELINES else None,
         "recalibrations": learnt,
     }
-    text = json.dumps(said, sort_keys=True, default=repr)
+    text = json.dumps(said, sort_keys=True, default=_told_apart)
     return hashlib.sha256(text.encode()).hexdigest()[:20]

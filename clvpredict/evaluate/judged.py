@@ -28,6 +28,8 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: Level of the intervals of totals.
 TOTALS_LEVEL = 0.9
 NAIVE, LAST, NBD = "naive", "last period", "NBD"
+# Customers × draws, of value and totals; but so many draws at least.
+_MOST_VALUES, _LEAST_DRAWS = 50_000_000, 100
 _COLUMNS = ("frequency", "recency", "T", "frequency_holdout", "duration_holdout")
 _MONEY = ("monetary_value", "monetary_value_holdout")
 
@@ -56,7 +58,7 @@ class Holdout:
     value: Array | None
 
     @classmethod
-    def of(cls, split: pd.DataFrame) -> Holdout:
+    def of(cls, split: Any) -> Holdout:
         """Check a split.
 
         Raises
@@ -64,7 +66,10 @@ class Holdout:
         DataError
             If it has no holdout, or several of different lengths.
         """
-        money = all(c in getattr(split, "columns", ()) for c in _MONEY)
+        if not isinstance(split, pd.DataFrame):
+            fix = "split = clvpredict.calibration_holdout(transactions, calibration_end=...)"
+            raise DataError("split", [Problem(f"a {type(split).__name__}, not a DataFrame", fix)])
+        money = all(c in split.columns for c in _MONEY)
         last = [c for c in ("frequency_last", "monetary_value_last") if c in split.columns]
         columns = check_rfm(split, (*_COLUMNS, *(_MONEY if money else ()), *last))
         lengths = np.unique(columns["duration_holdout"])
@@ -133,7 +138,8 @@ def named(models: Any) -> dict[str, Any]:
     if isinstance(models, Mapping):
         found = {str(k): v for k, v in models.items()}
     else:
-        several = models if isinstance(models, Sequence) else [models]
+        is_list = isinstance(models, Sequence) and not isinstance(models, str)
+        several = list(models) if is_list else [models]
         titles = [title(m) for m in several]
         twice = sorted({t for t in titles if titles.count(t) > 1})
         if twice:
@@ -142,6 +148,13 @@ def named(models: Any) -> dict[str, Any]:
                 "{'mle': one, 'laplace': other}."
             )
         found = dict(zip(titles, several, strict=True))
+    for name, model in found.items():
+        buying = getattr(model, "purchases", model)
+        if isinstance(model, type) or not hasattr(type(buying), "expected_purchases"):
+            raise OptionError(
+                f"{name} is no model: give a fitted one, such as MBGNBD().fit(split), a list of "
+                f"them, or a mapping from name to model; got {model!r}."
+            )
     if not found:
         raise OptionError("models is empty; give a fitted model, e.g. MBGNBD().fit(split).")
     taken = [n for n in found if n in (NAIVE, LAST, NBD, "oracle", "random")]
@@ -167,11 +180,21 @@ def judge(
         If it was fitted on data that reach into the holdout.
     """
     split, t = holdout.split, holdout.horizon
-    refuse_in_sample(model, provenance_of(split))
+    provenance = provenance_of(split)
+    refuse_in_sample(model, provenance)
+    cut = None if provenance is None else provenance.calibration_end
+    if recalibration is not None and cut is not None and recalibration.last_seen > cut[:10]:
+        raise OptionError(
+            f"the recalibration has seen purchases up to {recalibration.last_seen}, which reach "
+            f"into the holdout (it begins after {cut}): that would not be a test. Learn it from "
+            f"earlier vintages: recalibrate(results, before={cut[:10]!r})."
+        )
     buying = getattr(model, "purchases", model)
     if not hasattr(buying, "score"):  # somebody's own rule, with expectations only
-        return Judged(name, False, np.asarray(buying.expected_purchases(split, t), np.float64))
-    how = {"draws": draws, "seed": seed, "recalibration": recalibration}
+        return Judged(name, False, _by_own_rule(name, buying, split, t))
+    # Of so many customers, fewer draws say as much.
+    enough = max(_LEAST_DRAWS, _MOST_VALUES // max(len(split), 1))
+    how = {"draws": min(draws, enough), "seed": seed, "recalibration": recalibration}
     money = buying is not model and holdout.value is not None
     terms = {**how, "discounting": "none"} if money else how
     subject = model if money else buying
@@ -191,6 +214,21 @@ def judge(
         note = f"no distribution of totals and value: {error}"
         return Judged(name, False, expected, p, scores, worth, note=note)
     return Judged(name, False, expected, p, scores, worth, value, totals)
+
+
+def _by_own_rule(name: str, rule: Any, split: pd.DataFrame, t: float) -> Array:
+    """Expected purchases by somebody's own rule, which sees nothing of the holdout."""
+    known = split.loc[:, [c for c in split.columns if not str(c).endswith("_holdout")]].copy()
+    found = rule.expected_purchases(known, t)
+    if isinstance(found, pd.Series) and not found.index.equals(split.index):
+        found = found.reindex(split.index)
+    values = np.asarray(found, np.float64)
+    if values.shape != (len(split),) or not (np.isfinite(values) & (values >= 0)).all():
+        raise OptionError(
+            f"{name}: expected_purchases(rfm, horizon) must give one number >= 0 per customer "
+            f"({len(split):,}), none missing; got shape {values.shape}."
+        )
+    return values
 
 
 def _totals(

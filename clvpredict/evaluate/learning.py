@@ -127,10 +127,12 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, overlap: Overlap
             rows[f"{prefix}observed_total"].to_numpy(np.float64)
             / rows[f"{prefix}predicted_total"].to_numpy(np.float64)
         )
-    finite = missed[np.isfinite(missed)]
-    level, level_weight = np.zeros(1), 0.0
-    if len(finite) >= _LEAST:
-        level, level_weight = shrunk(finite[:, None], overlap)
+    if not np.isfinite(missed).all():
+        raise TooFewVintages(
+            f"there are vintages without any {of}, observed or predicted, and nothing to learn "
+            "from them. Backtest longer horizons, or later cut dates."
+        )
+    level, level_weight = shrunk(missed[:, None], overlap)
     kept = results.curves
     kept = kept[
         (kept["model"] == rows["model"].iloc[0])
@@ -148,7 +150,7 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, overlap: Overlap
         curve_weight=weight,
         level=float(np.exp(level[0])),
         level_weight=level_weight,
-        spread=float(np.sqrt(overlap.variance(finite.var(ddof=1)))) if len(finite) > 1 else 0.0,
+        spread=float(np.sqrt(overlap.variance(missed.var(ddof=1)))),
     )
 
 

@@ -170,7 +170,28 @@ def _score_block(
             pieces += [(part, begin, width) for part in np.array_split(waiting, count) if len(part)]
     with np.errstate(divide="ignore"):
         out.log_score[:] = -np.log(np.maximum(probability, 0.0))
+    lost = np.flatnonzero(probability <= 0)
+    if len(lost):  # less than floats hold, or impossible
+        own = {name: c[lost] for name, c in columns.items()}
+        out.log_score[lost] = -_log_pmf(model, theta, own, t)
+        if transform is not None:
+            end = np.ones(1)
+            out.log_score[lost] -= np.log(_slope(transform, end, np.zeros(1)))
     return out
+
+
+def _log_pmf(model: PurchaseModel, theta: Array, columns: Mapping[str, Array], t: float) -> Array:
+    """Ln P(X = observed) of each row, observed > 0, averaged over draws."""
+    x, t_x, age, y = (columns[name] for name in ("x", "t_x", "T", "observed"))
+    h = Histories(np.ones(len(x)), x=x, t_x=t_x, T=age)
+    total = np.full(len(x), -np.inf)
+    for row in theta:
+        point = tuple(np.asarray(v) for v in row)
+        alive = model.given_alive(point, x, age)
+        with np.errstate(divide="ignore"):
+            one = np.log(model.p_alive(point, h)) + model.process_log_pmf(alive, np.asarray(t), y)
+        total = np.logaddexp(total, one)
+    return np.asarray(total - np.log(len(theta)))
 
 
 def _slope(transform: Transform, before: Array, probability: Array) -> Array:

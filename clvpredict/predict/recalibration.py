@@ -9,6 +9,7 @@ one vintage to the next, which widens the intervals of totals.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,13 @@ from clvpredict.errors import OptionError
 from clvpredict.options import TimeUnit
 from clvpredict.rfm import Array
 
+# What numbers of a correction can be.
+_BOUNDS = (
+    ("curve_weight", 0.0, 1.0),
+    ("level", 1e-3, 1e3),
+    ("level_weight", 0.0, 1.0),
+    ("spread", 0.0, 10.0),
+)
 # Relative difference of horizons that count as the same: months are not whole weeks.
 _SAME = 0.02
 
@@ -155,17 +163,22 @@ class Recalibration:
                 vintages=tuple(map(str, record["vintages"])),
             )
             TimeUnit.parse(found.time_unit)
+            date.fromisoformat(found.last_seen)
+            for vintage in found.vintages:
+                date.fromisoformat(vintage)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(f"this is not the record of a recalibration: {error!r}.") from None
-        for part in parts.values():
+        problems = [] if 0 < found.horizon < np.inf else [f"horizon {found.horizon:g}"]
+        for name, part in parts.items():
             curve = np.asarray(part.curve)
             sound = len(curve) > 1 and curve[0] == 0 and curve[-1] == 1 and np.isfinite(curve).all()
-            sound = sound and bool((np.diff(curve) >= 0).all())
-            if not (sound and 0 < part.level < np.inf and 0 <= part.spread < np.inf):
-                raise OptionError(
-                    "this is not the record of a recalibration: its curve must ascend from 0 to 1, "
-                    "its level be positive and its spread not negative."
-                )
+            if not (sound and bool((np.diff(curve) >= 0).all())):
+                problems.append(f"the curve of {name} does not ascend from 0 to 1")
+            for what, least, most in _BOUNDS:
+                if not least <= getattr(part, what) <= most:
+                    problems.append(f"{what} of {name} is {getattr(part, what):g}")
+        if problems:
+            raise OptionError(f"this is no sound recalibration: {'; '.join(problems)}.")
         return found
 
 

@@ -47,7 +47,7 @@ def load_recalibration(path: str | Path) -> Recalibration:
     """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(
             f"{path} cannot be read as a recalibration ({error}). Make one: "
             "save_recalibration(recalibrate(results), path)."

@@ -7,6 +7,7 @@ import pytest
 import clvpredict as clv
 from clvpredict.errors import DataError, OptionError
 from clvpredict.evaluate import evaluate_holdout
+from clvpredict.predict import Correction, Recalibration
 
 # BG/NBD says of the customers of CDNOW what it should.
 pytestmark = pytest.mark.filterwarnings("ignore::clvpredict.errors.DropoutWarning")
@@ -278,3 +279,66 @@ def test_what_cannot_be_evaluated_is_refused(plain, cdnow, cdnow_split):
     seen = clv.MBGNBD().fit(clv.rfm_summary(cdnow, time_unit="W"))
     with pytest.raises(OptionError, match="not be a test"):
         evaluate_holdout(seen, cdnow_split)
+
+
+class Rule:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def expected_purchases(self, rfm, horizon):
+        return self.answer(rfm)
+
+
+def test_a_rule_of_ones_own_sees_nothing_of_the_holdout(cdnow_split):
+    before = cdnow_split.copy()
+
+    def peek(rfm):
+        assert not [c for c in rfm if "holdout" in c]
+        rfm["frequency"] = 0
+        return rfm["frequency"] + 1.0
+
+    found = clv.evaluate_holdout({"mine": Rule(peek)}, cdnow_split).summary()
+    assert found.loc["predicted_total", "mine"] == 2357
+    pd.testing.assert_frame_equal(cdnow_split, before)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda rfm: 1.0,
+        lambda rfm: [1.0, 2.0, 3.0],
+        lambda rfm: np.full(len(rfm), np.nan),
+        lambda rfm: -np.ones(len(rfm)),
+        lambda rfm: np.ones((len(rfm), 1)),
+    ],
+)
+def test_what_a_rule_cannot_answer(cdnow_split, answer):
+    with pytest.raises(OptionError, match="one number >= 0 per customer"):
+        clv.evaluate_holdout({"mine": Rule(answer)}, cdnow_split)
+
+
+def test_rows_of_a_rule_are_found_by_their_index(cdnow_split):
+    shuffled = Rule(lambda rfm: rfm["frequency"].sample(frac=1.0, random_state=0))
+    plain = Rule(lambda rfm: rfm["frequency"])
+    found = clv.evaluate_holdout({"one": shuffled, "other": plain}, cdnow_split).summary()
+    assert found.loc["mae", "one"] == found.loc["mae", "other"]
+
+
+def test_a_recalibration_that_has_seen_the_holdout(cdnow_split):
+    curve = tuple(np.linspace(0, 1, 41))
+    seen = Correction(curve, 0.0, 1.0, 0.0, 0.0)
+    learnt = Recalibration("mbg/nbd", 39.0, "W", ("1997-06-30",), "1997-12-31", seen)
+    model = clv.MBGNBD().fit(cdnow_split)
+    with pytest.raises(OptionError, match="has seen purchases up to 1997-12-31"):
+        clv.evaluate_holdout(model, cdnow_split, recalibration=learnt)
+
+
+def test_a_thousand_purchases_have_a_score(cdnow_split):
+    """ln P is finite where P is not a float: its slope goes on as the tail's."""
+    model = clv.MBGNBD().fit(cdnow_split)
+    one = cdnow_split.iloc[[0]]
+    scores = [
+        model.score(one, [n], horizon=39.0, of="purchases").log_score[0] for n in (800, 900, 5000)
+    ]
+    slope = (scores[1] - scores[0]) / 100
+    assert scores[2] - scores[1] == pytest.approx(4100 * slope, rel=0.02)

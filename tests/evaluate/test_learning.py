@@ -162,11 +162,10 @@ def test_what_is_not_there_is_refused(high):
 
 
 def test_vintages_without_any_purchase(model, histories):
-    """Nothing was bought: no level can be learnt of that, and no error comes of it."""
+    """Nothing was bought: no level can be learnt of that, and none is made up."""
     nothing = [vintage(histories, s).assign(frequency_holdout=0) for s in range(4)]
-    found = clv.recalibrate(results(model, nothing)).purchases
-    assert (found.level, found.level_weight, found.spread) == (1.0, 0.0, 0.0)
-    assert found.curve[1] > KNOTS[1]
+    with pytest.raises(OptionError, match="vintages without any purchases"):
+        clv.recalibrate(results(model, nothing))
 
 
 def test_recalibrated_rows_of_a_backtest_learn_from_the_past_alone(cdnow):
