@@ -43,8 +43,10 @@ def folder_for(out: Path) -> Path:
     OptionError
         If something else is there.
     """
-    if str(out) == "-" or (out.exists() and not out.is_dir()):
-        raise OptionError(f"--out {out} is no folder, and there are many files to write.")
+    if str(out) == "-":
+        raise OptionError("--out - is standard output, and there are many files: give a folder.")
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out} is a file; give a folder.")
     out.mkdir(parents=True, exist_ok=True)
     return out
 
