@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 
+
+@pytest.mark.slow  # draws all pictures
 def test_a_second_run_leaves_nothing_of_the_first(clvpredict, transactions, tmp_path):
-    ask = ["evaluate", str(transactions), "--calibration-end"]
+    ask = ["evaluate", str(transactions), "--model", "nbd", "--calibration-end"]
     clvpredict(*ask, "1997-09-30", "--out", "ev", "--draws", "20")
     own = tmp_path / "ev" / "notes.csv"
     own.write_text("mine")

@@ -130,6 +130,7 @@ def test_columns_of_other_names(some, names):
     assert ("value_mae" in want.table) == (names["amount"] is not None)
 
 
+@pytest.mark.slow
 def test_zoned_times(some):
     zoned = some.assign(date=some["date"].dt.tz_localize("UTC"))
     local = some.assign(date=zoned["date"].dt.tz_convert("America/New_York").dt.tz_localize(None))
@@ -148,6 +149,7 @@ def test_other_collapse_periods(some, collapse, cut):
         assert row[name] == pytest.approx(want[name], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_grid(some):
     """Counted back from the longest horizon before the end, down to a third of the data."""
     begin, end = some["date"].min().normalize(), some["date"].max().normalize()
