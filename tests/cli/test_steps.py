@@ -183,6 +183,7 @@ def test_a_posterior_says_how_it_was_made(clvpredict, rfm_file):
     assert model["sampling"]["priors"]["r"].startswith("LogNormal(")
 
 
+@pytest.mark.slow
 def test_draws_that_cannot_be_trusted(clvpredict, rfm_file, monkeypatch):
     """Exit code 4 with --strict-fit, for scheduled jobs; else a notice."""
     monkeypatch.setattr("clvpredict.inference.diagnose.MAX_R_HAT", 0.5)
