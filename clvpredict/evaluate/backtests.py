@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from clvpredict.errors import ClvWarning, DataWarning, OptionError, notify, refu
 from clvpredict.evaluate.cells import BASELINES, Cell, Plan, days, fingerprint, run_cell
 from clvpredict.evaluate.fitted import check_whole
 from clvpredict.evaluate.judged import named
-from clvpredict.evaluate.learning import TooFewVintages, learn
+from clvpredict.evaluate.learning import TooFewVintagesError, learn
 from clvpredict.evaluate.results import Backtest
+from clvpredict.evaluate.subject import is_estimator
 from clvpredict.inference.cores import usable_cores
 from clvpredict.inference.fit import check_options
 from clvpredict.options import TimeUnit
-from clvpredict.predict import Recalibration
+from clvpredict.predict import Recalibration, progress_bar
 from clvpredict.transactions import calibration_holdout, purchase_history
 
 
@@ -176,8 +176,7 @@ def _models(models: Any) -> dict[str, Any]:
     """
     found = named(models)
     for name, model in found.items():
-        buying = getattr(model, "purchases", model)
-        if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(buying, "score")):
+        if not is_estimator(model):
             raise OptionError(
                 f"{name}: a backtest fits purchase models or CLVModel, such as MBGNBD() or "
                 f"CLVModel(MBGNBD()); got {model!r}."
@@ -334,7 +333,7 @@ def _run(
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(1 if alone else usable_cores()) as pool,
-        _bar(len(cells), progress) as advance,
+        progress_bar("Backtesting", len(cells), progress) as advance,
     ):
         # What a fit warns of (few customers, open parameters) would come once per cell.
         warnings.simplefilter("ignore", ClvWarning)
@@ -356,7 +355,7 @@ def _learnt(
     for label in ahead:
         try:
             found[label] = learn(results, name, label, cut, unit)
-        except TooFewVintages:
+        except TooFewVintagesError:
             continue
     return found
 
@@ -383,16 +382,3 @@ def _collect(plan: Plan, records: Sequence[Mapping[str, Any]]) -> Backtest:
     table.attrs = {"time_unit": plan.unit.label}
     models = {name: getattr(m, "purchases", m)._model.name for name, m in plan.models.items()}
     return Backtest(table, curves, plan.unit.code, models)
-
-
-@contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Callable[[], object]]:
-    if not shown:
-        yield lambda: None
-        return
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("Backtesting", total=total)
-        yield lambda: bar.advance(task)

@@ -20,6 +20,7 @@ from clvpredict.errors import (
 )
 from clvpredict.evaluate.fitted import check_settings
 from clvpredict.evaluate.predictive import bounds
+from clvpredict.evaluate.subject import acquired
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import model_by_name
@@ -218,34 +219,27 @@ def _values(formulas: Model, theta: Theta, periods: float | None) -> dict[str, A
 def _cohorts(rfm: pd.DataFrame, cohorts: str | int) -> dict[str, npt.NDArray[np.bool_]]:
     """Members of each cohort, the oldest first."""
     age = rfm["T"].to_numpy(np.float64)
-    provenance = provenance_of(rfm)
-    end = (provenance.calibration_end or provenance.observation_end) if provenance else None
-    acquired: pd.Series | None = None
-    if provenance is not None and end is not None:
-        known = pd.to_timedelta(age * provenance.unit.days, unit="D").round("s")
-        acquired = pd.Series(pd.Timestamp(end) - known)
+    first = acquired(rfm)
     if isinstance(cohorts, str):
         if cohorts not in _CALENDAR:
             raise unknown_option("cohorts", cohorts, _CALENDAR)
-        if acquired is None:
+        if first is None:
             raise OptionError(
                 f"cohorts={cohorts!r} needs dates, and this summary does not say when observation "
                 "ended; make it with clvpredict.rfm_summary(...), or say cohorts=4 for four "
                 "groups of equal size."
             )
-        label = acquired.dt.to_period(cohorts)
+        label = first.dt.to_period(cohorts)
         return {str(p): (label == p).to_numpy() for p in sorted(label.unique())}
     check_settings(0.5, cohorts=cohorts)
     code = pd.qcut(-age, cohorts, labels=False, duplicates="drop")
     found = {}
     for number in np.unique(code[~np.isnan(code)]):
         members = np.asarray(code == number)
-        of_them = age[members] if acquired is None else acquired[members]
+        of_them = age[members] if first is None else first[members]
         low, high = of_them.min(), of_them.max()
         name = (
-            f"T {low:.4g} to {high:.4g}"
-            if acquired is None
-            else f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"
+            f"T {low:.4g} to {high:.4g}" if first is None else f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"
         )
         found[name] = members
     # Where all are of one age, there is one group.

@@ -15,9 +15,9 @@ from clvpredict.evaluate import metrics
 from clvpredict.evaluate.judged import LEVELS, Holdout, Judged, baselines, judge, named
 from clvpredict.evaluate.level import by_frequency
 from clvpredict.evaluate.measures import bias, inside, measures
-from clvpredict.evaluate.subject import periods
+from clvpredict.evaluate.subject import acquired, periods
 from clvpredict.predict import Recalibration, Scores
-from clvpredict.rfm import Array, customer_ids, provenance_of
+from clvpredict.rfm import Array, customer_ids
 
 Of = Literal["purchases", "value"]
 # Draws of the null distribution of the PIT's distance.
@@ -368,19 +368,17 @@ class HoldoutEvaluation:
         """
         if by not in ("W", "M", "Q", "Y"):
             raise unknown_option("by", by, ("W", "M", "Q", "Y"))
-        provenance = provenance_of(self.holdout.split)
-        if provenance is None or provenance.calibration_end is None:
+        first = acquired(self.holdout.split)
+        if first is None:
             raise OptionError(
                 "cohorts need dates, and this split has none: make it with "
                 "clvpredict.calibration_holdout(transactions, calibration_end=...)."
             )
-        age = pd.to_timedelta(self.holdout.columns["T"] * provenance.unit.days, unit="D")
-        start = pd.Timestamp(provenance.calibration_end) - age.round("h")
-        cohort = pd.PeriodIndex(start, freq=by).astype(str)
+        cohort = first.dt.to_period(by).astype(str).to_numpy()
         parts = []
         for j in self.judged:
             frame = pd.DataFrame({"predicted": j.expected, "observed": self.holdout.purchases})
-            grouped = frame.groupby(np.asarray(cohort))
+            grouped = frame.groupby(cohort)
             part = grouped.sum().rename_axis("cohort").reset_index()
             part.insert(1, "customers", grouped.size().to_numpy())
             part.insert(0, "model", j.name)
@@ -397,8 +395,7 @@ class HoldoutEvaluation:
             "reliability": self.reliability,
             "cohorts": self.cohorts,
         }
-        provenance = provenance_of(self.holdout.split)
-        if provenance is None or provenance.calibration_end is None:
+        if acquired(self.holdout.split) is None:
             del made["cohorts"]
         out = {name: make() for name, make in made.items()}
         quantities: tuple[Of, ...] = ("purchases", "value")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataError, InfiniteValueError, OptionError, Problem
-from clvpredict.evaluate.subject import naive, refuse_in_sample, title
+from clvpredict.evaluate.subject import is_estimator, naive, refuse_in_sample, title
 from clvpredict.inference.fit import check_options, fit_model
 from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.predict import (
@@ -190,7 +190,7 @@ def judge(
             f"earlier vintages: recalibrate(results, before={cut[:10]!r})."
         )
     buying = getattr(model, "purchases", model)
-    if not hasattr(buying, "score"):  # somebody's own rule, with expectations only
+    if not is_estimator(model):  # somebody's own rule, with expectations only
         return Judged(name, False, _by_own_rule(name, buying, split, t))
     # Of so many customers, fewer draws say as much.
     enough = max(_LEAST_DRAWS, _MOST_VALUES // max(len(split), 1))

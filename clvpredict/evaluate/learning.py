@@ -22,7 +22,7 @@ KNOTS = np.linspace(0.0, 1.0, 41)
 _LEAST, _LEAST_INDEPENDENT = 3, 1.5
 
 
-class TooFewVintages(OptionError):  # noqa: N818  # an OptionError by another name
+class TooFewVintagesError(OptionError):
     """There is too little to learn from."""
 
 
@@ -91,7 +91,9 @@ def learn(
     table = results.table
     rows = table[(table["model"] == name) & (table["horizon"] == label) & (table["status"] == "ok")]
     if rows.empty:
-        raise TooFewVintages(f"there are no results of {name} at horizon {label} to learn from.")
+        raise TooFewVintagesError(
+            f"there are no results of {name} at horizon {label} to learn from."
+        )
     periods = float(rows["horizon_periods"].iloc[0])
     length = pd.Timedelta(days=round(periods * unit.days))
     if before is not None:
@@ -99,7 +101,7 @@ def learn(
     cuts = rows["cut_date"]
     overlap = Overlap.of(cuts, length)
     if len(rows) < _LEAST or overlap.independent < _LEAST_INDEPENDENT:
-        raise TooFewVintages(
+        raise TooFewVintagesError(
             f"{len(rows)} vintages of {name} at horizon {label}"
             f"{'' if before is None else f', over by {before.date()}'}, are too few to learn "
             f"from: for their overlap they say as much as {overlap.independent:.1f} that have "
@@ -128,7 +130,7 @@ def _correction(results: Backtest, rows: pd.DataFrame, of: str, overlap: Overlap
             / rows[f"{prefix}predicted_total"].to_numpy(np.float64)
         )
     if not np.isfinite(missed).all():
-        raise TooFewVintages(
+        raise TooFewVintagesError(
             f"there are vintages without any {of}, observed or predicted, and nothing to learn "
             "from them. Backtest longer horizons, or later cut dates."
         )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import DataError, OptionError, Problem
+from clvpredict.models.base import PurchaseModel
 from clvpredict.rfm import Array, Provenance, check_rfm, provenance_of
 
 _PURCHASES = ("frequency", "recency", "T", "frequency_holdout", "duration_holdout")
@@ -70,6 +71,22 @@ def title(model: Any) -> str:
     buying = getattr(model, "purchases", model)
     known = getattr(buying, "_model", None)
     return type(buying).__name__ if known is None else str(known.title)
+
+
+def is_estimator(model: Any) -> bool:
+    """Whether it predicts distributions of purchases, as estimators do and own rules do not."""
+    known = getattr(getattr(model, "purchases", model), "_model", None)
+    return isinstance(known, PurchaseModel) and not isinstance(model, type)
+
+
+def acquired(rfm: pd.DataFrame) -> pd.Series | None:
+    """When each customer first bought; None if the summary does not know its dates."""
+    provenance = provenance_of(rfm)
+    end = (provenance.calibration_end or provenance.observation_end) if provenance else None
+    if provenance is None or end is None:
+        return None
+    age = pd.to_timedelta(rfm["T"].to_numpy(np.float64) * provenance.unit.days, unit="D")
+    return pd.Series(pd.Timestamp(end) - age.round("s"))
 
 
 def periods(split: pd.DataFrame, duration: npt.NDArray[np.float64]) -> dict[Any, Any]:

@@ -221,7 +221,10 @@ def blocks[R](
 
     cores = usable_cores()
     tasks = iter(zip(blocks, seeds, strict=True))
-    with ThreadPoolExecutor(cores) as pool, _progress_bar(len(blocks), progress) as advance:
+    with (
+        ThreadPoolExecutor(cores) as pool,
+        progress_bar("Predicting", len(blocks), progress) as advance,
+    ):
         # A few ahead only, so that results do not pile up.
         waiting = [pool.submit(one, *task) for task in islice(tasks, 2 * cores)]
         while waiting:
@@ -231,12 +234,13 @@ def blocks[R](
 
 
 @contextmanager
-def _progress_bar(total: int, shown: bool) -> Iterator[Callable[[], object]]:
+def progress_bar(doing: str, total: int, shown: bool) -> Iterator[Callable[[], object]]:
+    """Show how far long work is; gives what is to be called after each step."""
     if not shown:
         yield lambda: None
         return
-    from rich.progress import Progress
+    from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task("Predicting", total=total)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), transient=True) as bar:
+        task = bar.add_task(doing, total=total)
         yield lambda: bar.advance(task)

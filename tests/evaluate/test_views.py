@@ -407,7 +407,8 @@ def test_prior_and_posterior_are_those_of_the_fit(posterior):
 
 
 def test_priors_that_were_given(cdnow_rfm):
-    pm = pytest.importorskip("pymc")
+    import pymc as pm
+
     given = {"r": pm.Gamma.dist(2.0, 4.0)}
     model = clv.BGNBD().fit(cdnow_rfm, method="laplace", seed=1, priors=given)
     with pytest.raises(OptionError, match=r"priors=\{'r': \.\.\.\}"):
