@@ -263,7 +263,7 @@ def info(
 ) -> None:
     """Say what is in a saved model, an RFM summary or a table of predictions."""
     from clvpredict.cli import facts, show
-    from clvpredict.estimators import PREDICTIONS_KEY
+    from clvpredict.rfm import PREDICTIONS_KEY
     from clvpredict.store import load_model, read_table
 
     with opened("info", "", as_json, quiet) as session:

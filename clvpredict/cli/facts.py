@@ -52,7 +52,7 @@ def of_fit(model: Estimator | CLVModel) -> Facts:
 
 def of_predictions(table: pd.DataFrame, *, add_new: bool) -> Facts:
     """Totals over the customers, the best of them, and the customer acquired today."""
-    from clvpredict.estimators import PREDICTIONS_KEY
+    from clvpredict.rfm import PREDICTIONS_KEY
 
     said = table.attrs.get(PREDICTIONS_KEY, {})
     about = {k: said[k] for k in _SAID if k in said}

@@ -1,6 +1,6 @@
 """The objects users hold. They check, delegate and label; numbers happen below."""
 
-from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
+from clvpredict.estimators.base import Estimator, Horizon
 from clvpredict.estimators.clv import CLVModel
 from clvpredict.estimators.nbd import NBD
 from clvpredict.estimators.purchases import BGNBD, MBGNBD, PurchaseEstimator
@@ -16,7 +16,6 @@ __all__ = [
     "ESTIMATORS",
     "MBGNBD",
     "NBD",
-    "PREDICTIONS_KEY",
     "CLVModel",
     "Estimator",
     "GammaGamma",

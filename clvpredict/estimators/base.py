@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 # Of a pointwise log-likelihood: 4 GB.
 _MOST_VALUES = 500_000_000
 Horizon = float | str | timedelta | None
-PREDICTIONS_KEY = "clvpredict"
 
 
 class Estimator:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from clvpredict.errors import OptionError
 from clvpredict.estimators.answers import Answers
-from clvpredict.estimators.base import PREDICTIONS_KEY, Horizon
+from clvpredict.estimators.base import Horizon
 from clvpredict.estimators.forecast import (
     BOTH,
     Drawing,
@@ -41,7 +41,7 @@ from clvpredict.estimators.tables import (
 from clvpredict.estimators.terms import MoneyTerms, Terms, share_out, split_terms
 from clvpredict.inference.fit import FitOptions, check_options
 from clvpredict.options import Discounting, Method
-from clvpredict.rfm import SpendHistories, check_rfm
+from clvpredict.rfm import PREDICTIONS_KEY, SpendHistories, check_rfm
 from clvpredict.simulate import SimulatedBase
 from clvpredict.value import (
     Discount,

@@ -13,7 +13,7 @@ import pandas as pd
 from clvpredict import predict as pr
 from clvpredict.errors import DropoutWarning, OptionError, notify
 from clvpredict.estimators.answers import Answers
-from clvpredict.estimators.base import PREDICTIONS_KEY, Estimator, Horizon
+from clvpredict.estimators.base import Estimator, Horizon
 from clvpredict.estimators.forecast import (
     BOTH,
     Drawing,
@@ -30,6 +30,7 @@ from clvpredict.models.base import PurchaseModel, SpendModel, Theta
 from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.options import TimeUnit, horizon_periods
 from clvpredict.rfm import (
+    PREDICTIONS_KEY,
     Array,
     Compressed,
     Histories,

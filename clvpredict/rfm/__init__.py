@@ -17,6 +17,7 @@ from clvpredict.rfm.compression import (
     group_rows,
 )
 from clvpredict.rfm.summary import (
+    PREDICTIONS_KEY,
     RFM_COLUMNS,
     TIME_COLUMNS,
     Provenance,
@@ -28,6 +29,7 @@ from clvpredict.rfm.summary import (
 )
 
 __all__ = [
+    "PREDICTIONS_KEY",
     "RFM_COLUMNS",
     "TIME_COLUMNS",
     "Array",

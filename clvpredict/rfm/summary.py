@@ -21,6 +21,8 @@ from clvpredict.options import TimeUnit
 RFM_COLUMNS = ("customer_id", "frequency", "recency", "T", "monetary_value")
 TIME_COLUMNS = ("recency", "T", "duration_holdout")
 ATTRS_KEY = "clvpredict_rfm"
+#: Where a table of predictions says how it was made, and in "data" the provenance of its customers.
+PREDICTIONS_KEY = "clvpredict"
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,10 @@ def with_provenance(frame: pd.DataFrame, provenance: Provenance) -> RFMSummary:
 
 
 def provenance_of(frame: pd.DataFrame) -> Provenance | None:
-    """Read the provenance of any data frame; None where it has none."""
+    """Read the provenance of a summary, or of predictions; None where a frame has none."""
     record = frame.attrs.get(ATTRS_KEY)
+    if record is None and isinstance(said := frame.attrs.get(PREDICTIONS_KEY), Mapping):
+        record = said.get("data")
     if not isinstance(record, Mapping):
         return None
     known = Provenance.__dataclass_fields__

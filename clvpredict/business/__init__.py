@@ -1,0 +1,1 @@
+"""From predictions to decisions: segments, cohorts, scenarios, budgets."""
