@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         purchase_history,
         rfm_summary,
     )
+    from clvpredict.value import Costs
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "MBGNBD": "estimators",
     "NBD": "estimators",
     "GammaGamma": "estimators",
+    "Costs": "value",
     "CLVModel": "estimators",
     "calibration_holdout": "transactions",
     "backtest": "evaluate",
@@ -58,6 +60,7 @@ __all__ = [
     "MBGNBD",
     "NBD",
     "CLVModel",
+    "Costs",
     "GammaGamma",
     "backtest",
     "calibration_holdout",
@@ -78,7 +81,7 @@ __all__ = [
 
 
 # Modules that users reach through the package, as in `clvpredict.plots.plot_calibration`.
-_MODULES = ("errors", "evaluate", "plots", "value")
+_MODULES = ("business", "errors", "evaluate", "plots", "value")
 
 
 def __getattr__(name: str) -> Any:

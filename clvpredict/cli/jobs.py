@@ -112,7 +112,7 @@ def check_prediction(ahead: Ahead, money: Money, *, spend: bool) -> None:
     OptionError
         With what is allowed.
     """
-    from clvpredict.estimators.forecast import BOTH, check_interval
+    from clvpredict.estimators.drawing import BOTH, check_interval
     from clvpredict.value import Discount
 
     if _until(ahead.horizon) is not None:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.estimators.base import Horizon
-from clvpredict.estimators.forecast import BOTH, Forecast, check_interval
+from clvpredict.estimators.drawing import BOTH, check_interval
+from clvpredict.estimators.forecast import Forecast
 from clvpredict.estimators.tables import above, draws_of, scores_of, totals
 from clvpredict.estimators.terms import Terms
 from clvpredict.predict import Scores

@@ -13,16 +13,15 @@ import pandas as pd
 from clvpredict.errors import OptionError
 from clvpredict.estimators.answers import Answers
 from clvpredict.estimators.base import Horizon
-from clvpredict.estimators.forecast import (
+from clvpredict.estimators.drawing import (
     BOTH,
     Drawing,
     DrawOptions,
-    Forecast,
     IntervalKind,
-    Money,
     check_drawing,
     check_interval,
 )
+from clvpredict.estimators.forecast import Forecast, Money
 from clvpredict.estimators.purchases import (
     BGNBD,
     NEW_RFM,
@@ -41,15 +40,22 @@ from clvpredict.estimators.tables import (
 from clvpredict.estimators.terms import MoneyTerms, Terms, share_out, split_terms
 from clvpredict.inference.fit import FitOptions, check_options
 from clvpredict.options import Discounting, Method
-from clvpredict.rfm import PREDICTIONS_KEY, SpendHistories, check_rfm
+from clvpredict.predict import Process, if_alive
+from clvpredict.rfm import PREDICTIONS_KEY, Array, SpendHistories, check_rfm
 from clvpredict.simulate import SimulatedBase
 from clvpredict.value import (
+    Costs,
     Discount,
     Margin,
+    Worth,
     discount_factor,
     discounted_process,
     discounted_total,
     margins,
+    net_value,
+    present_time,
+    refuse_endless,
+    served_process,
     spend_or_fallback,
     worthless_from,
 )
@@ -84,6 +90,7 @@ class CLVModel(Answers):
     ) -> None:
         self.purchases = BGNBD() if purchases is None else purchases
         self.spend = GammaGamma() if spend is None else spend
+        self._order_value = 1.0
 
     def fit(
         self,
@@ -149,6 +156,7 @@ class CLVModel(Answers):
         margin: Margin = 1.0,
         segment: str | None = None,
         fallback_spend: float | None = None,
+        costs: Costs | None = None,
         add_new: bool = False,
         interval: float | None = None,
         intervals: Sequence[IntervalKind] = BOTH,
@@ -175,9 +183,11 @@ class CLVModel(Answers):
             Column of segments for ``margin``; carried into the output.
         fallback_spend : float, optional
             Mean spend of customers for whom the model has none (only when q <= 1).
+        costs : Costs, optional
+            What customers cost; adds `net_clv`, the margin after costs.
         add_new : bool
             Append a customer acquired today, with a missing `customer_id`: the value after
-            (not including) the first purchase. Needs ``margin`` as a number.
+            (not including) the first purchase. Needs ``margin`` and costs as numbers.
         interval : float, optional
             Level of the intervals to add, e.g. 0.9.
         intervals : sequence of {"credible", "predictive"}
@@ -185,14 +195,15 @@ class CLVModel(Answers):
             the customer will do.
         **drawing
             ``draws`` (500), ``seed`` (0), ``progress``, ``recalibration``: see
-            :class:`clvpredict.estimators.forecast.Drawing`.
+            :class:`clvpredict.estimators.drawing.Drawing`.
 
         Returns
         -------
         DataFrame
             `customer_id, frequency, recency, T, monetary_value, p_alive, churn_probability,
-            p_purchase, expected_purchases, expected_spend, clv, clv_undiscounted` (and the
-            segment column last), in the order of ``rfm``. `p_alive` and `churn_probability`
+            p_purchase, expected_purchases, expected_spend, clv, clv_undiscounted` (with costs
+            `net_clv`; last the columns that ``segment``, ``margin`` and ``costs`` name), in the
+            order of ``rfm``. `p_alive` and `churn_probability`
             (1 − P(alive)) are of the end of observation; the others are of the horizon:
             at least one purchase, number of purchases, mean value of one, discounted and
             undiscounted margin. ``attrs["clvpredict"]`` states models, horizon, discounting,
@@ -200,8 +211,9 @@ class CLVModel(Answers):
             `_upper` of `p_alive`, `p_purchase`, `expected_purchases`, `expected_spend` and
             `clv` (credible), and `purchases_pi_lower`, `purchases_pi_upper` (whole numbers),
             `value_pi_lower`, `value_pi_upper` (predictive; value is what `clv` expects:
-            margin, discounted). If the fit is a posterior, point predictions are means over
-            its draws; else they are those of the estimates.
+            margin, discounted), with costs also `net_clv_lower`, `net_clv_upper`,
+            `net_value_pi_lower` and `net_value_pi_upper`. If the fit is a posterior, point
+            predictions are means over its draws; else they are those of the estimates.
 
         Raises
         ------
@@ -213,18 +225,20 @@ class CLVModel(Answers):
         check_interval(interval, intervals)
         how = check_drawing(drawing)
         t = self.purchases._periods(horizon)
-        terms = MoneyTerms(Discount(discount_rate, discounting), margin, segment, fallback_spend)
+        discount = Discount(discount_rate, discounting)
+        terms = MoneyTerms(discount, margin, segment, fallback_spend, costs)
+        terms.check(how)
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
-        share = margins(margin, rfm, segment)
         out = self._table(rfm, t, terms, interval, intervals, how)
         self.purchases._notice_certain(rfm, out)
-        if segment is not None:
-            out[segment] = rfm[segment].to_numpy(copy=True)
+        for column in terms.columns:
+            if column not in out:
+                out[column] = rfm[column].to_numpy(copy=True)
         if add_new:
-            if not isinstance(share, float):
+            if not terms.alike:
                 raise OptionError(
-                    "add_new=True needs margin as one number: a customer acquired today has no "
-                    "segment yet. Predict without margin and multiply by the new customer's."
+                    "add_new=True needs margin and costs as numbers: a customer acquired today "
+                    "has no segment yet. Predict the new customer alone, with its own."
                 )
             out = append_new(out, self._table(NEW_RFM, t, terms, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
@@ -235,7 +249,7 @@ class CLVModel(Answers):
             "discount_rate_is": "a year, effective",
             "discount_rate_per_time_unit": terms.discount.delta(self.purchases.time_unit_),
             "discounting": discounting,
-            "margin": margin if isinstance(margin, float | int | str) else dict(margin),
+            **terms.record(),
             **interval_metadata(interval, intervals, how),
         }
         return out
@@ -267,20 +281,42 @@ class CLVModel(Answers):
         buying._check_recalibration(t, how)
         columns = check_rfm(rfm, ("frequency", "monetary_value"))
         share = margins(terms.margin, rfm, terms.segment)
-        money = Money(
-            self.spend._model,
-            self.spend.result_,
-            discounted_process(buying._model, t, buying.time_unit_, terms.discount),
-            discount_factor(t, buying.time_unit_, terms.discount),
-            worthless_from(t, buying.time_unit_, terms.discount),
+        unit, discount = buying.time_unit_, terms.discount
+        costs, served = self._costs(rfm, t, terms)
+        worth = Worth(
+            discount_factor(t, unit, discount),
+            worthless_from(t, unit, discount),
             terms.fallback_spend,
+            self._order_value,
+            present_time(t, unit, discount),
+            t,
         )
+        discounted = discounted_process(buying._model, t, unit, discount)
+        money = Money(self.spend._model, self.spend.result_, discounted, worth, served)
         history = {
             **buying._history(rfm),
             "m": columns["monetary_value"],
             "margin": np.broadcast_to(share, (len(rfm),)),
+            **costs,
         }
         return Forecast(buying._model, buying.result_, history, t, how, money)
+
+    def _costs(
+        self, rfm: pd.DataFrame, t: float, terms: MoneyTerms
+    ) -> tuple[dict[str, Array], Process | None]:
+        """The costs of each customer, and how the time goes on that they are served for."""
+        if terms.costs is None:
+            return {}, None
+        buying = self.purchases
+        unit = buying.time_unit_
+        costs = terms.costs.resolve(rfm, terms.segment, unit)
+        serves = bool(costs["serve"].any())
+        endless = np.isinf(t) and terms.discount.delta(unit) == 0
+        if endless and (serves or costs["marketing"].any()):
+            raise refuse_endless(terms.costs)
+        if not serves:  # its time does not matter
+            return costs, lambda alive: np.zeros(np.shape(alive[0]))
+        return costs, served_process(buying._model, t, unit, terms.discount)
 
     def _forecaster(self, horizon: Horizon, terms: Terms) -> Callable[[pd.DataFrame], Forecast]:
         money, how = split_terms(terms)
@@ -334,7 +370,7 @@ class CLVModel(Answers):
         history = SpendHistories(
             np.ones(len(rfm)), x=columns["frequency"], m=columns["monetary_value"]
         )
-        spend = spend_or_fallback(
+        spend = self._order_value * spend_or_fallback(
             self.spend._model.expected_spend(self.spend.result_.theta, history),
             terms.fallback_spend,
             self.spend._model.title,
@@ -345,11 +381,20 @@ class CLVModel(Answers):
         out = buying._frame(rfm, who, t)
         out.insert(4, "monetary_value", rfm["monetary_value"].to_numpy(copy=True))
         undiscounted = out["expected_purchases"].to_numpy()
-        return out.assign(
+        out = out.assign(
             expected_spend=spend,
             clv=discounted * spend * share,
             clv_undiscounted=undiscounted * spend * share,
         )
+        costs, served = self._costs(rfm, t, terms)
+        if served is not None:
+            model, theta, unit = buying._model, buying.result_.theta, buying.time_unit_
+            spent = float(present_time(t, unit, terms.discount)(np.asarray(t)))
+            time = if_alive(model, theta, who, served)
+            out["net_clv"] = net_value(
+                costs, np.asarray(share), discounted * spend, discounted, time, spent
+            )
+        return out
 
     def simulate(
         self, n: int, T: npt.ArrayLike, seed: int, *, observation_end: str = "2025-01-01"

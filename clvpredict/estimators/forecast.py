@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.errors import OptionError, refuse_unknown, unknown_option
+from clvpredict.errors import OptionError, unknown_option
+from clvpredict.estimators.drawing import Drawing
 from clvpredict.inference.result import FitResult
 from clvpredict.models.base import PurchaseModel, SpendModel
 from clvpredict.predict import (
     DistinctRows,
     DrawnPurchases,
     Process,
-    Recalibration,
     Scores,
     Work,
     collect,
@@ -33,103 +33,32 @@ from clvpredict.predict import (
     tails,
 )
 from clvpredict.rfm import Array
-from clvpredict.value import DrawnValue
+from clvpredict.value import DrawnValue, Worth
 
 if TYPE_CHECKING:
     import xarray as xr
 
-IntervalKind = Literal["credible", "predictive"]
-BOTH: tuple[IntervalKind, ...] = ("credible", "predictive")
 #: Quantities of which the parameters give an expectation, and their spread an interval.
 _EXPECTED = ("p_alive", "p_purchase", "expected_purchases")
-_EXPECTED_MONEY = ("expected_spend", "clv", "clv_undiscounted")
+_EXPECTED_MONEY = ("expected_spend", "clv", "clv_undiscounted", "net_clv")
 #: Quantities that customers realise.
 _REALISED = ("purchases",)
-_REALISED_MONEY = ("value",)
+_REALISED_MONEY = ("value", "net_value")
+#: What there is only where there are costs.
+_AFTER_COSTS = ("net_clv", "net_value")
 #: Quantities that add up over customers, for totals.
 _NOT_ADDITIVE = ("expected_spend",)
+# What expectations are made of.
+_SOURCES = {
+    "clv": ("discounted",),
+    "clv_undiscounted": ("expected_purchases",),
+    "net_clv": ("discounted", "served"),
+}
 # Draws that the exact distribution of purchases is averaged over: as many as a budget of
 # histories × draws allows, within these bounds.
 _MIXED, _MIXED_DRAWS = 100_000, (20, 200)
 # Draws × customers that predict_draws may return.
 _MOST_VALUES = 50_000_000
-
-
-class DrawOptions(TypedDict, total=False):
-    """How predictions draw; see :class:`Drawing`."""
-
-    draws: int
-    seed: int
-    progress: bool
-    recalibration: Recalibration | None
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How predictions draw.
-
-    Parameters
-    ----------
-    draws : int
-        Draws of the parameters, spread evenly over those of the fit; each also has one outcome
-        of every customer.
-    seed : int
-        Equal seeds give equal results, whatever the order of the customers and the number of
-        cores.
-    progress : bool
-        Show a progress bar.
-    recalibration : Recalibration, optional
-        What a backtest has taught (:func:`clvpredict.evaluate.recalibrate`); corrects
-        expectations by its level, and predictive intervals by its curve.
-    """
-
-    draws: int = 500
-    seed: int = 0
-    progress: bool = False
-    recalibration: Recalibration | None = None
-
-
-def check_drawing(given: Mapping[str, Any]) -> Drawing:
-    """Check the options.
-
-    Raises
-    ------
-    OptionError
-        For unknown names and values out of range.
-    """
-    refuse_unknown("drawing", given, [f.name for f in fields(Drawing)])
-    drawing = Drawing(**given)
-    for name, least in (("draws", 2), ("seed", 0)):
-        value = getattr(drawing, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise OptionError(f"{name}={value!r} must be a whole number >= {least}.")
-    given_recalibration = drawing.recalibration
-    if not isinstance(given_recalibration, Recalibration | None):
-        raise OptionError(
-            f"recalibration={type(given_recalibration).__name__} must be what "
-            "clvpredict.evaluate.recalibrate(backtest, ...) gives."
-        )
-    return drawing
-
-
-def check_interval(interval: float | None, kinds: Sequence[str]) -> None:
-    """Refuse what is no interval.
-
-    Raises
-    ------
-    OptionError
-        If the level is not between 0 and 1, or a kind is not known.
-    """
-    if interval is not None and not 0 < interval < 1:
-        raise OptionError(f"interval={interval!r} must be between 0 and 1, e.g. 0.9.")
-    if isinstance(kinds, str) or not kinds:
-        raise OptionError(
-            f"intervals={kinds!r} must be one or both of 'credible' and 'predictive', in a "
-            "tuple, e.g. intervals=('predictive',)."
-        )
-    for kind in kinds:
-        if kind not in get_args(IntervalKind):
-            raise unknown_option("intervals", kind, get_args(IntervalKind))
 
 
 @dataclass(frozen=True)
@@ -142,20 +71,17 @@ class Money:
     result : FitResult
     discounted : callable
         Discounted expected purchases of an alive customer.
-    factor : callable or None
-        What a purchase u after T is worth.
-    worthless : float
-        From when on it is worth nothing.
-    fallback : float or None
-        Mean spend where the model has none.
+    worth : Worth
+        What purchases are worth.
+    served : callable, optional
+        Discounted time that an alive customer goes on living; where there are costs.
     """
 
     model: SpendModel
     result: FitResult
     discounted: Process
-    factor: Callable[[Array], Array] | None
-    worthless: float
-    fallback: float | None
+    worth: Worth
+    served: Process | None
 
 
 class Forecast:
@@ -209,14 +135,19 @@ class Forecast:
         """All that can be asked for."""
         if self._money is None:
             return (*_EXPECTED, *_REALISED)
-        return (*_EXPECTED, *_EXPECTED_MONEY, *_REALISED, *_REALISED_MONEY)
+        every = (*_EXPECTED, *_EXPECTED_MONEY, *_REALISED, *_REALISED_MONEY)
+        return every if self._money.served else tuple(q for q in every if q not in _AFTER_COSTS)
 
     @property
     def additive(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What totals are made of: expected and realised quantities."""
         if self._money is None:
             return ("expected_purchases",), _REALISED
-        return ("expected_purchases", "clv"), (*_REALISED, *_REALISED_MONEY)
+        there = self.quantities
+        return (
+            tuple(q for q in ("expected_purchases", "clv", "net_clv") if q in there),
+            tuple(q for q in (*_REALISED, *_REALISED_MONEY) if q in there),
+        )
 
     def table(self, level: float | None, kinds: Collection[str]) -> dict[str, npt.NDArray[Any]]:
         """Means, and intervals as columns, of every customer.
@@ -399,10 +330,11 @@ class Forecast:
         money = self._money
         theta, spend_theta = self._thetas
         processes = purchase_processes(self._model, self._t)
-        sources = {"clv": "discounted", "clv_undiscounted": "expected_purchases"}
         if money is not None:
             processes["discounted"] = money.discounted
-        needed = {sources.get(n, n) for n in wanted}
+            if money.served is not None:
+                processes["served"] = money.served
+        needed = {source for n in wanted for source in _SOURCES.get(n, (n,))}
         drawn = DrawnPurchases(
             self._model,
             theta,
@@ -410,29 +342,22 @@ class Forecast:
             self._t,
             {n: p for n, p in processes.items() if n in needed},
         )
-        if "clv" in wanted and drawn.diverges("discounted"):
+        if drawn.diverges("discounted"):
             raise diverges(self._model, self._result.theta)
         value = None
         if money is not None and spend_theta is not None:
-            value = DrawnValue(
-                money.model,
-                spend_theta,
-                rows.columns,
-                money.factor,
-                money.worthless,
-                money.fallback,
-            )
+            value = DrawnValue(money.model, spend_theta, rows.columns, money.worth)
         expects_money = value is not None and any(n in _EXPECTED_MONEY for n in wanted)
 
         def work(block: slice, rng: np.random.Generator) -> dict[str, Array]:
             found = drawn.expected(block)
             if value is not None and expects_money:
                 found |= value.expected(block, found)
-            if "purchases" in wanted or "value" in wanted:
+            if any(n in (*_REALISED, *_REALISED_MONEY) for n in wanted):
                 bought = drawn.realised(block, found["p_alive"], rng)
                 found["purchases"] = bought.count
-                if value is not None and "value" in wanted:
-                    found["value"] = value.realised(block, bought, rng)
+                if value is not None and any(n in _REALISED_MONEY for n in wanted):
+                    found |= value.realised(block, bought, "net_value" in wanted, rng)
             return {n: found[n] for n in wanted}
 
         return work

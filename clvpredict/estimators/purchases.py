@@ -14,15 +14,15 @@ from clvpredict import predict as pr
 from clvpredict.errors import DropoutWarning, OptionError, notify
 from clvpredict.estimators.answers import Answers
 from clvpredict.estimators.base import Estimator, Horizon
-from clvpredict.estimators.forecast import (
+from clvpredict.estimators.drawing import (
     BOTH,
     Drawing,
     DrawOptions,
-    Forecast,
     IntervalKind,
     check_drawing,
     check_interval,
 )
+from clvpredict.estimators.forecast import Forecast
 from clvpredict.estimators.tables import interval_metadata, recalibrated, with_draws
 from clvpredict.estimators.terms import Terms
 from clvpredict.inference.checks import check_purchases
@@ -201,7 +201,7 @@ class PurchaseEstimator(Estimator, Answers):
             the customer will do.
         **drawing
             ``draws`` (500), ``seed`` (0), ``progress``, ``recalibration``: see
-            :class:`clvpredict.estimators.forecast.Drawing`.
+            :class:`clvpredict.estimators.drawing.Drawing`.
 
         Returns
         -------

@@ -9,7 +9,7 @@ import pandas as pd
 
 from clvpredict.errors import DataWarning, IndependenceWarning, notify
 from clvpredict.estimators.base import Estimator
-from clvpredict.estimators.forecast import Drawing
+from clvpredict.estimators.drawing import Drawing
 from clvpredict.inference.checks import check_spend
 from clvpredict.inference.dependence import Dependence, spearman
 from clvpredict.models.base import SpendModel

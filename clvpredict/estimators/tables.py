@@ -10,13 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import OptionError, unknown_option
-from clvpredict.estimators.forecast import (
-    BOTH,
-    Drawing,
-    Forecast,
-    IntervalKind,
-    check_interval,
-)
+from clvpredict.estimators.drawing import BOTH, Drawing, IntervalKind, check_interval
+from clvpredict.estimators.forecast import Forecast
 from clvpredict.predict import Scores, interval_of
 from clvpredict.rfm import Array, customer_ids, require_column
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from clvpredict.errors import OptionError, did_you_mean
-from clvpredict.estimators.forecast import Drawing, DrawOptions, check_drawing
+from clvpredict.estimators.drawing import Drawing, DrawOptions, check_drawing
 from clvpredict.inference.fit import FitOptions
 from clvpredict.options import Discounting
-from clvpredict.value import Discount, Margin
+from clvpredict.value import Costs, Discount, Margin
 
 
 class Terms(DrawOptions, total=False):
@@ -19,6 +21,7 @@ class Terms(DrawOptions, total=False):
     margin: Margin
     segment: str | None
     fallback_spend: float | None
+    costs: Costs | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,52 @@ class MoneyTerms:
     margin: Margin
     segment: str | None
     fallback_spend: float | None
+    costs: Costs | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.costs, Costs | None):
+            raise OptionError(
+                f"costs={self.costs!r} must be clvpredict.Costs, such as "
+                "Costs(service_cost=2.5, cost_to_serve=0.1)."
+            )
+
+    @property
+    def alike(self) -> bool:
+        """Whether all customers have the same margin and costs."""
+        values = [self.margin, *(self.costs.given.values() if self.costs else ())]
+        return not any(isinstance(v, str | Mapping) for v in values)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that they name."""
+        named = [self.segment, self.margin if isinstance(self.margin, str) else None]
+        named += self.costs.columns if self.costs else []
+        return [n for n in dict.fromkeys(named) if n is not None]
+
+    def record(self) -> dict[str, Any]:
+        """What a table of predictions says of them."""
+        margin = dict(self.margin) if isinstance(self.margin, Mapping) else self.margin
+        said = {
+            "margin": margin,
+            "segment": self.segment,
+            "fallback_spend": self.fallback_spend,
+            "costs": None if self.costs is None else self.costs.record(),
+        }
+        return {n: v for n, v in said.items() if v is not None}
+
+    def check(self, how: Drawing) -> None:
+        """Refuse what does not go together.
+
+        Raises
+        ------
+        OptionError
+            For costs with a recalibration.
+        """
+        if self.costs is not None and how.recalibration is not None:
+            raise OptionError(
+                "a recalibration corrects purchases and their value, and does not know costs: "
+                "leave out costs= or recalibration=."
+            )
 
 
 def split_terms(terms: Terms) -> tuple[MoneyTerms, Drawing]:
@@ -40,10 +89,13 @@ def split_terms(terms: Terms) -> tuple[MoneyTerms, Drawing]:
         terms.get("margin", 1.0),
         terms.get("segment"),
         terms.get("fallback_spend"),
+        terms.get("costs"),
     )
-    for name in ("margin", "segment", "fallback_spend"):
+    for name in ("margin", "segment", "fallback_spend", "costs"):
         rest.pop(name, None)
-    return money, check_drawing(rest)
+    how = check_drawing(rest)
+    money.check(how)
+    return money, how
 
 
 def share_out(options: FitOptions, names: list[tuple[str, ...]]) -> list[FitOptions]:

@@ -7,10 +7,11 @@ here, once, for all models. A model knows nothing of optimisers, priors, money o
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +123,19 @@ class PurchaseModel(Model):
     """
 
     columns_with_unit = {"t_x": "time", "T": "time"}  # noqa: RUF012  # never changed
+    #: What customers' purchase rates and dropout probabilities are multiplied with from T on.
+    rate_factor: float = 1.0
+    dropout_factor: float = 1.0
+
+    def changed(self, *, rate: float = 1.0, dropout: float = 1.0) -> Self:
+        """Give the model of customers whose latent rates change at T: a question of what if.
+
+        The past, and so P(alive), is as it was. A dropout probability does not pass 1.
+        """
+        other = copy.copy(self)
+        other.rate_factor = self.rate_factor * rate
+        other.dropout_factor = self.dropout_factor * dropout
+        return other
 
     # --- the paper ----------------------------------------------------------------------
 
@@ -209,30 +223,47 @@ class PurchaseModel(Model):
         """
         if delta == 0:
             return self.process_mean(alive, t)
+        u, weight = self._nodes(alive, t, delta)
+        times = np.vstack([np.broadcast_to(t, u.shape[1:]), u])
+        by_parts = np.vstack([np.ones_like(u[:1]), delta * weight])
+        return self.process_mean_sum(alive, times, np.exp(-delta * times) * by_parts)
+
+    def process_dert(self, alive: Theta, delta: float) -> Array:
+        """E[∫₀^∞ e^(−δu) dX(u)] of an alive customer, δ > 0: δ ∫ e^(−δu) M(u) du."""
+        u, weight = self._nodes_for_ever(alive, delta)
+        return self.process_mean_sum(alive, u, delta * weight * np.exp(-delta * u))
+
+    def process_alive_time(self, alive: Theta, t: Array, delta: float) -> Array:
+        """E[∫₀ᵗ e^(−δu) 1{alive at u} du]: the discounted time to serve; δ > 0 if t = inf."""
+        for_ever = bool(np.all(np.isinf(t)))
+        nodes = self._nodes_for_ever(alive, delta) if for_ever else self._nodes(alive, t, delta)
+        u, weight = nodes
+        return self.process_survival_sum(alive, u, weight * np.exp(-delta * u))
+
+    def process_survival_sum(self, alive: Theta, times: Array, weights: Array) -> Array:
+        """Σ_k weights_k · P(still alive after times_k), shape (n,)."""
+        pairs = zip(times, weights, strict=True)
+        return np.sum([w * self.process_survival(alive, t) for t, w in pairs], axis=0)
+
+    def _nodes(self, alive: Theta, t: Array, delta: float) -> tuple[Array, Array]:
+        """Times and weights of ∫₀ᵗ du: Gauss-Legendre in ln(1 + u / scale)."""
         scale = self.time_scale(alive)
         span = np.log1p(t / scale)
         panels = max(1, int(np.ceil(max(np.max(span) / 1.5, delta * np.max(t) / 8.0))))
         nodes, weights = gauss_legendre(accuracy().nodes)
         node = ((np.arange(panels)[:, None] + nodes) / panels).reshape(-1, 1)
         u = scale * np.expm1(span * node)
-        weight = np.tile(weights, panels)[:, None] / panels * span * (scale + u)
-        times = np.vstack([np.broadcast_to(t, u.shape[1:]), u])
-        by_parts = np.vstack([np.ones_like(u[:1]), delta * weight])
-        return self.process_mean_sum(alive, times, np.exp(-delta * times) * by_parts)
+        return u, np.tile(weights, panels)[:, None] / panels * span * (scale + u)
 
-    def process_dert(self, alive: Theta, delta: float) -> Array:
-        """E[∫₀^∞ e^(−δu) dX(u)] of an alive customer, δ > 0.
-
-        δ ∫ e^(−δu) M(u) du by the trapezoidal rule in ln u, which converges exponentially.
-        """
+    def _nodes_for_ever(self, alive: Theta, delta: float) -> tuple[Array, Array]:
+        """Times and weights of ∫₀^∞ du of what e^(−δu) ends: trapezoids in ln u."""
         scale = np.max(self.time_scale(alive))
         tail, wide = accuracy().tail, accuracy().step
         low = np.log(min(1.0 / delta, scale)) - tail
         high = np.log((tail + 4.0) / delta)
         v = np.linspace(low, high, int((high - low) / (0.28 * wide)) + 1)
         u = np.exp(v)[:, None]
-        weight = delta * (v[1] - v[0]) * u * np.exp(-delta * u)
-        return self.process_mean_sum(alive, u, weight)
+        return u, (v[1] - v[0]) * u
 
     @abstractmethod
     def time_scale(self, alive: Theta) -> Array:

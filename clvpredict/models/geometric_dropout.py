@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special as sc
 
+from clvpredict.errors import OptionError
 from clvpredict.models.base import Fused, Parameter, PurchaseModel, Theta, uniform_times
 from clvpredict.rfm import Array, Compressed, Histories
 from clvpredict.special import (
@@ -130,7 +131,7 @@ class GeometricDropout(PurchaseModel):
     @override
     def given_alive(self, theta: Theta, x: Array, T: Array) -> Theta:
         r, alpha, a, b = theta
-        return r + x, alpha + T, a + 0.0 * x, b + x + self.dropout_at_start
+        return r + x, (alpha + T) / self.rate_factor, a + 0.0 * x, b + x + self.dropout_at_start
 
     @override
     def time_scale(self, alive: Theta) -> Array:
@@ -146,23 +147,33 @@ class GeometricDropout(PurchaseModel):
         def mean(p: Array, z: Array, r: Array) -> Array:
             return np.asarray(-np.expm1(-r * np.log1p(p * z)) / p)
 
-        return _over_dropout(alive, mean, lambda z, r: r * z, times, weights)
+        return self._over_dropout(alive, mean, lambda z, r: r * z, times, weights)
 
     @override
     def process_survival(self, alive: Theta, t: Array) -> Array:
         """E over p of (1 + p t/α)^−r."""
+        return self.process_survival_sum(alive, np.asarray(t)[None], np.ones((1, 1)))
 
+    @override
+    def process_survival_sum(self, alive: Theta, times: Array, weights: Array) -> Array:
         def survival(p: Array, z: Array, r: Array) -> Array:
             return np.asarray(np.exp(-r * np.log1p(p * z)))
 
-        one = np.ones((1, 1))
-        return _over_dropout(alive, survival, lambda z, r: np.ones(()), np.asarray(t)[None], one)
+        return self._over_dropout(alive, survival, lambda z, r: np.ones(()), times, weights)
 
     @override
     def process_limit(self, alive: Theta) -> Array:
-        """E[1/p] = (a + b − 1) / (a − 1), for a > 1."""
+        """E[1/p] = (a + b − 1) / (a − 1), for a > 1; of min(1, c·p) where dropout is changed."""
         _, _, a, b = alive
-        return np.where(a > 1, (a + b - 1.0) / np.where(a > 1, a - 1.0, 1.0), np.inf)
+        finite = np.where(a > 1, a, 2.0)
+        mean = (finite + b - 1.0) / (finite - 1.0)
+        c = self.dropout_factor
+        if c < 1:
+            mean = mean / c
+        elif c > 1:
+            certain = sc.betaincc(finite, b, 1.0 / c)
+            mean = mean / c * sc.betainc(finite - 1.0, b, 1.0 / c) + certain
+        return np.where(a > 1, mean, np.inf)
 
     @override
     def process_no_purchase(self, alive: Theta, t: Array) -> Array:
@@ -172,6 +183,11 @@ class GeometricDropout(PurchaseModel):
     @override
     def process_log_pmf(self, alive: Theta, t: Array, n: Array) -> Array:
         """Fader, Hardie & Lee (2005), eq. (8): alive after n purchases, or dropped at the n-th."""
+        if self.dropout_factor != 1.0:
+            raise OptionError(
+                "the exact distribution of purchases is not known under a changed churn; take "
+                "intervals and draws of predictions instead."
+            )
         r, alpha, a, b = alive
         with np.errstate(divide="ignore"):
             still_alive = log_rising(b, n) - log_rising(a + b, n)
@@ -192,11 +208,11 @@ class GeometricDropout(PurchaseModel):
         r, alpha, a, b = alive
         shape = np.broadcast_shapes(np.shape(t), *(np.shape(v) for v in alive))
         rate = rng.gamma(np.broadcast_to(r, shape)) / alpha
-        p = rng.beta(np.broadcast_to(a, shape), np.broadcast_to(b, shape))
+        p = self._dropout(rng.beta(np.broadcast_to(a, shape), np.broadcast_to(b, shape)))
         # Undisturbed purchases are Poisson and uniform in time; the customer keeps those up to
         # the one that ended it, the geometric-th.
         unlimited = rng.poisson(rate * t)
-        last = rng.geometric(_possible(p))
+        last = rng.geometric(p)
         customer, time = uniform_times(unlimited, t, rng)
         rank = np.arange(len(customer)) - np.repeat(np.cumsum(unlimited) - unlimited, unlimited)
         kept = rank < last[customer]
@@ -211,13 +227,13 @@ class GeometricDropout(PurchaseModel):
         rate = rng.standard_gamma(r) / alpha
         span = np.full(r.shape, t)
         if np.isinf(t):
-            last = rng.geometric(_possible(rng.beta(a, b)))
+            last = rng.geometric(self._dropout(rng.beta(a, b)))
             # The last-th arrival of a Poisson process; the earlier ones are uniform before it.
             return last, rng.standard_gamma(last) / rate, np.ones(r.shape, bool)
         count = rng.poisson(rate * t)
         ended = np.zeros(r.shape, bool)
         some = np.flatnonzero(count)
-        last = rng.geometric(_possible(rng.beta(a[some], b[some])))
+        last = rng.geometric(self._dropout(rng.beta(a[some], b[some])))
         cut = last <= count[some]
         some, last = some[cut], last[cut]
         ended[some] = True
@@ -226,30 +242,34 @@ class GeometricDropout(PurchaseModel):
         count[some] = last
         return count, span, ended
 
+    def _dropout(self, p: Array) -> Array:
+        """The dropout probability as changed; not 0, which the geometric distribution refuses."""
+        return np.clip(self.dropout_factor * p, np.finfo(float).tiny, 1.0)
 
-def _possible(p: Array) -> Array:
-    """A probability that the geometric distribution takes: not 0."""
-    return np.maximum(p, np.finfo(float).tiny)
+    def _over_dropout(
+        self,
+        alive: Theta,
+        f: Callable[[Array, Array, Array], Array],
+        at_zero: Callable[[Array, Array], Array],
+        times: Array,
+        weights: Array,
+    ) -> Array:
+        """Σ_k weights_k E over p ~ Beta(a, b) of f(p, times_k/α, r), given f(0, z, r).
 
-
-def _over_dropout(
-    alive: Theta,
-    f: Callable[[Array, Array, Array], Array],
-    at_zero: Callable[[Array, Array], Array],
-    times: Array,
-    weights: Array,
-) -> Array:
-    """Σ_k weights_k E over p ~ Beta(a, b) of f(p, times_k/α, r), given f(0, z, r); shape (n,)."""
-    r, alpha, a, b = (v.ravel() for v in np.broadcast_arrays(*alive, times[0])[:4])
-    shape = np.broadcast_shapes(*(np.shape(v) for v in alive), times.shape[1:])
-    z = np.broadcast_to(times.reshape(len(times), -1) / alpha, (len(times), len(r)))
-    weights = np.broadcast_to(weights.reshape(len(times), -1), z.shape)
-    out = np.zeros(len(r))
-    for block in beta_blocks(a, b, (1.0 + r) * (1.0 + z.max(axis=0))):
-        i = block.rows
-        r_i = r[i][:, None]
-        for z_k, weight in zip(z[:, i], weights[:, i], strict=True):
-            values = f(block.p, z_k[:, None], r_i)
-            ends = at_zero(z_k, r[i]), f(np.ones(1), z_k, r[i])
-            out[i] += weight * block.mean(values, *ends)
-    return out.reshape(shape)
+        Shape (n,); p as changed.
+        """
+        r, alpha, a, b = (v.ravel() for v in np.broadcast_arrays(*alive, times[0])[:4])
+        shape = np.broadcast_shapes(*(np.shape(v) for v in alive), times.shape[1:])
+        z = np.broadcast_to(times.reshape(len(times), -1) / alpha, (len(times), len(r)))
+        weights = np.broadcast_to(weights.reshape(len(times), -1), z.shape)
+        out = np.zeros(len(r))
+        certain = self._dropout(np.ones(1))
+        for block in beta_blocks(a, b, (1.0 + r) * (1.0 + z.max(axis=0))):
+            i = block.rows
+            r_i = r[i][:, None]
+            p = self._dropout(block.p)
+            for z_k, weight in zip(z[:, i], weights[:, i], strict=True):
+                values = f(p, z_k[:, None], r_i)
+                ends = at_zero(z_k, r[i]), f(certain, z_k, r[i])
+                out[i] += weight * block.mean(values, *ends)
+        return out.reshape(shape)

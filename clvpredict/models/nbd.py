@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, override
+from typing import Any, Self, override
 
 import numpy as np
 import numpy.typing as npt
 
-from clvpredict.errors import InfiniteValueError
+from clvpredict.errors import InfiniteValueError, OptionError
 from clvpredict.models.base import Fused, Parameter, PurchaseModel, Theta, uniform_times
 from clvpredict.rfm import Array, Compressed, Histories
 from clvpredict.special import digamma_rising, log_rising, negative_binomial_log_pmf
@@ -72,7 +72,15 @@ class NBDModel(PurchaseModel):
     @override
     def given_alive(self, theta: Theta, x: Array, T: Array) -> Theta:
         r, alpha = theta
-        return r + x, alpha + T
+        return r + x, (alpha + T) / self.rate_factor
+
+    @override
+    def changed(self, *, rate: float = 1.0, dropout: float = 1.0) -> Self:
+        if dropout != 1.0:
+            raise OptionError(
+                "NBD has no dropout, so there is no churn to change: fit MBGNBD() or BGNBD()."
+            )
+        return super().changed(rate=rate)
 
     @override
     def time_scale(self, alive: Theta) -> Array:

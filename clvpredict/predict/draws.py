@@ -6,7 +6,8 @@ per draw (that, and the customer's own randomness).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from clvpredict.predict.nodes import choose_nodes, evaluate
 from clvpredict.predict.point import Process
 from clvpredict.predict.reduce import DistinctRows, intervals
 from clvpredict.rfm import Array, Histories
+
+# Purchases at a time.
+_MOST_PURCHASES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Realised:
     span : ndarray, shape (m,)
     ended : ndarray of bool, shape (m,)
         When they happen: see :meth:`PurchaseModel.process_counts`.
+    alive : tuple of ndarray
+        `row`, `draw` and `span` of all who are alive at T, also those who buy no more: they live
+        to the end of their span.
     """
 
     count: Array
@@ -42,6 +49,42 @@ class Realised:
     some: npt.NDArray[np.int64]
     span: Array
     ended: npt.NDArray[np.bool_]
+    alive: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]
+
+    def pieces(self) -> list[slice]:
+        """Cut it where it has many purchases, so that memory stays bounded."""
+        bounded = np.cumsum(np.minimum(self.some, _MOST_PURCHASES)) // _MOST_PURCHASES
+        cuts = np.flatnonzero(np.diff(bounded)) + 1
+        ends = [0, *cuts.tolist(), len(self.some)]
+        return [slice(a, b) for a, b in itertools.pairwise(ends)]
+
+    def moments(
+        self, part: slice, until: float, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.intp], Array]:
+        """When the purchases of a piece happen, and whose they are (0 ... of the piece).
+
+        Purchases after ``until`` are left out: there may be billions of them, for ever.
+        """
+        count, span, ended = self.some[part], self.span[part], self.ended[part]
+        inside = np.minimum(span, until)
+        late = span > until
+        if late.any():
+            between = count - ended
+            ended = ended & ~late
+            count = count.copy()
+            count[late] = rng.binomial(between[late], inside[late] / span[late])
+        owner = np.repeat(np.arange(len(count)), count)
+        when = rng.random(len(owner)) * inside[owner]
+        last = np.cumsum(count) - 1
+        when[last[ended]] = span[ended]
+        return owner, when
+
+    def lifetime(self, worth: Callable[[Array], Array]) -> Array:
+        """What the time that each stays alive is worth, shape (rows, draws)."""
+        row, draw, span = self.alive
+        out = np.zeros(self.count.shape)
+        out[row, draw] = worth(span)
+        return out
 
 
 def mean_over_draws(
@@ -145,8 +188,9 @@ class DrawnPurchases:
         count, span, ended = self.model.process_counts(
             self.model.given_alive(theta, x, age), self.t, rng
         )
+        alive = row, draw, span
         bought = count > 0
         row, draw, some = row[bought], draw[bought], count[bought]
         all_counts = np.zeros(p_alive.shape)
         all_counts[row, draw] = some
-        return Realised(all_counts, row, draw, some, span[bought], ended[bought])
+        return Realised(all_counts, row, draw, some, span[bought], ended[bought], alive)

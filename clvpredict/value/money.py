@@ -14,8 +14,12 @@ from clvpredict.models.base import PurchaseModel, Theta
 from clvpredict.options import DAYS_PER_YEAR, Discounting, TimeUnit, choose, continuous_rate
 from clvpredict.predict import Customers, Process, diverges, if_alive, purchase_processes
 from clvpredict.rfm import Array, require_column
+from clvpredict.special import gauss_legendre
 
 Margin = float | str | Mapping[Any, float]
+
+# Gauss-Legendre nodes a month: survival hardly bends within one.
+_NODES_A_MONTH = 4
 
 # lifetimes.utils._customer_lifetime_value: its month is 30 days, or 4.345 weeks.
 _LIFETIMES_MONTH = {"h": 30.0 * 24, "D": 30.0, "W": 4.345, "M": 1.0}
@@ -129,6 +133,36 @@ def discount_factor(
     return (lambda u: np.exp(-delta * u)) if delta else None
 
 
+def served_process(
+    model: PurchaseModel, horizon: float, unit: TimeUnit | None, discount: Discount
+) -> Process:
+    """Give the discounted time that an alive customer goes on living, within the horizon."""
+    if not _steps(discount):
+        at, delta = np.asarray(horizon), discount.delta(unit)
+        return lambda alive: model.process_alive_time(alive, at, delta)
+    ends, factors = _month_ends(horizon, unit, discount)
+    nodes, weights = gauss_legendre(_NODES_A_MONTH)
+    begins = np.append(0.0, ends[:-1])
+    times = begins[:, None] + nodes * (ends - begins)[:, None]
+    by_time = weights * ((ends - begins) * factors)[:, None]
+    return lambda alive: model.process_survival_sum(
+        alive, times.reshape(-1, 1), by_time.reshape(-1, 1)
+    )
+
+
+def present_time(
+    horizon: float, unit: TimeUnit | None, discount: Discount
+) -> Callable[[Array], Array]:
+    """Give ∫₀ᵗ d(u) du, what a payment of 1 per time unit up to t <= horizon is worth now."""
+    if not _steps(discount):
+        delta = discount.delta(unit)
+        return lambda t: np.asarray(-np.expm1(-delta * t) / delta if delta else t)
+    ends, factors = _month_ends(horizon, unit, discount)
+    begins = np.append(0.0, ends)
+    worth = np.append(0.0, np.cumsum(np.diff(begins) * factors))
+    return lambda t: np.interp(t, begins, worth)
+
+
 def worthless_from(horizon: float, unit: TimeUnit | None, discount: Discount) -> float:
     """When a purchase of an infinite horizon is worth less than a millionth; else inf."""
     delta = discount.delta(unit)
@@ -170,45 +204,50 @@ def _month_ends(horizon: float, unit: TimeUnit | None, discount: Discount) -> tu
 
 
 def margins(margin: Margin, rfm: pd.DataFrame, segment: str | None) -> Array | float:
-    """Resolve the margin per customer.
+    """Resolve the margin per customer; see :func:`per_customer`."""
+    return per_customer("margin", margin, rfm, segment)
+
+
+def per_customer(name: str, given: Margin, rfm: pd.DataFrame, segment: str | None) -> Array | float:
+    """Resolve what may differ between customers.
 
     Parameters
     ----------
-    margin : float, str or mapping
-        A share of the value (0.3), the name of a column of shares, or a mapping from
-        segment to share (then ``segment`` names the column of segments).
+    given : float, str or mapping
+        A number for all, the name of a column of numbers, or a mapping from segment to number
+        (then ``segment`` names the column of segments).
 
     Raises
     ------
     OptionError
-        If a column or segment is missing, or a margin is not a finite number.
+        If a column or segment is missing, or a value is not a finite number.
     """
-    if isinstance(margin, str):
-        values = pd.to_numeric(require_column(rfm, margin, "margin"), errors="coerce")
-    elif isinstance(margin, Mapping):
+    if isinstance(given, str):
+        values = pd.to_numeric(require_column(rfm, given, name), errors="coerce")
+    elif isinstance(given, Mapping):
         if segment is None:
             raise OptionError(
-                "margin is a mapping by segment, so segment='column' must name the column of "
+                f"{name} is a mapping by segment, so segment='column' must name the column of "
                 "segments in the summary."
             )
         labels = require_column(rfm, segment, "segment")
-        unknown = labels[~labels.isin(list(margin))]
+        unknown = labels[~labels.isin(list(given))]
         if len(unknown):
             names = ", ".join(map(repr, unknown.drop_duplicates().tolist()[:5]))
-            hint = did_you_mean(unknown.iloc[0], map(str, margin))
+            hint = did_you_mean(unknown.iloc[0], map(str, given))
             raise OptionError(
-                f"margin has no entry for {len(unknown):,} customers of segment {names}; it has "
-                f"{', '.join(map(repr, margin))}.{hint}"
+                f"{name} has no entry for {len(unknown):,} customers of segment {names}; it has "
+                f"{', '.join(map(repr, given))}.{hint}"
             )
-        values = labels.map(margin)
+        values = labels.map(given)
     else:
-        if not np.isfinite(margin):
-            raise OptionError(f"margin={margin!r} must be a finite share, e.g. 0.3.")
-        return float(margin)
+        if not np.isfinite(given):
+            raise OptionError(f"{name}={given!r} must be a finite number, e.g. 0.3.")
+        return float(given)
     array = values.to_numpy(np.float64, na_value=np.nan)
     if not np.isfinite(array).all():
         raise OptionError(
-            f"margin is missing or not a number for {int((~np.isfinite(array)).sum()):,} customers."
+            f"{name} is missing or not a number for {int((~np.isfinite(array)).sum()):,} customers."
         )
     return array
 
