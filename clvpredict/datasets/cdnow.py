@@ -1,4 +1,4 @@
-"""Transaction logs to try things on."""
+"""The CDNOW transactions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load_cdnow(full: bool = False) -> pd.DataFrame:
 
 
 def _sample_file() -> Path:
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "data" / "cdnow_sample.csv"
     # A source checkout has the file where it is made; only the wheel puts it inside the package.
     return installed if installed.exists() else package.parent / "data/sample/cdnow_sample.csv"
