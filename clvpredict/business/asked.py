@@ -106,6 +106,13 @@ def _check_model(model: Any, said: dict[str, Any]) -> None:
     for name, own in asked.items():
         if said.get(name) not in (None, own):
             raise OptionError(
-                f"these predictions are of another model: their {name} are {said[name]}, the "
-                f"model's {own}. Predict with this model again: table = model.predict(rfm, ...)."
+                f"these predictions are of another model: {name} {said[name]}, and the model's "
+                f"{own}. Predict with this model again: table = model.predict(rfm, ...)."
             )
+    changed = said.get("changed", {})
+    if changed != model.changed_:
+        raise OptionError(
+            f"these predictions are of a model changed by {changed or 'nothing'}, and this one is "
+            f"changed by {model.changed_ or 'nothing'}. Predict with this one: table = "
+            "model.predict(rfm, ...)."
+        )

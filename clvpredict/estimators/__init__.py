@@ -2,8 +2,8 @@
 
 from clvpredict.estimators.base import Estimator, Horizon
 from clvpredict.estimators.clv import CLVModel
-from clvpredict.estimators.nbd import NBD
-from clvpredict.estimators.purchases import BGNBD, MBGNBD, PurchaseEstimator
+from clvpredict.estimators.family import BGNBD, MBGNBD, NBD
+from clvpredict.estimators.purchases import PurchaseEstimator
 from clvpredict.estimators.spend import GammaGamma
 
 #: The estimator of each model, for what names models by text: saved ones, the command line.

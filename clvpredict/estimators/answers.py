@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.estimators.base import Horizon
 from clvpredict.estimators.drawing import BOTH, check_interval
 from clvpredict.estimators.forecast import Forecast
-from clvpredict.estimators.tables import above, draws_of, scores_of, totals
+from clvpredict.estimators.tables import above, draws_of, periods_of, scores_of, totals
 from clvpredict.estimators.terms import Terms
 from clvpredict.predict import Scores
 from clvpredict.rfm import Array, provenance_of
@@ -250,3 +252,52 @@ class Answers:
         check_interval(interval, BOTH)
         forecast = self._forecaster(horizon, terms)
         return totals(rfm, self._points(rfm, horizon, terms), forecast(rfm), by, interval)
+
+    def predict_periods(
+        self,
+        rfm: pd.DataFrame,
+        *,
+        ends: Sequence[float | str | timedelta],
+        by: str | None = None,
+        **terms: Unpack[Terms],
+    ) -> xr.Dataset:
+        """Simulate what groups of customers do, period by period.
+
+        Parameters
+        ----------
+        rfm : DataFrame
+            Customers.
+        ends : sequence of float, str or timedelta
+            Where the periods end, ascending, after the end of observation, such as
+            ``["4W", "8W", "12W"]``; the first begins there.
+        by : str, optional
+            A column of groups. By default one group, ``"all"``.
+        **terms
+            As in :meth:`predict_draws`.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dimensions `draw`, the column (or `group`) and `period`, whose coordinate is its end
+            in the model's unit. `purchases`; `active`, the customers who buy in the period; of
+            CLVModel also `value`, what the purchases are worth by the terms. All within a draw,
+            so sums over groups and periods have the right intervals.
+
+        Raises
+        ------
+        OptionError
+            For ends that do not ascend, and columns that are not there.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.MBGNBD().fit(rfm)
+        >>> quarters = model.predict_periods(rfm, ends=["13W", "26W", "39W", "52W"], draws=200)
+        >>> falling = quarters["purchases"].mean("draw").values[0]
+        >>> bool(falling[0] > falling[-1])
+        True
+        """
+        buying: Any = getattr(self, "purchases", self)
+        times = np.array([buying._periods(end) for end in ends], np.float64)
+        return periods_of(rfm, lambda t: self._forecaster(t, terms)(rfm), times, by)

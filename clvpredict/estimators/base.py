@@ -43,6 +43,11 @@ class Estimator:
         self.data_: dict[str, Any] | None = None
         self.fingerprint_: str | None = None
 
+    @property
+    def changed_(self) -> dict[str, float]:
+        """What a question of what if changes, relatively; empty as fitted."""
+        return {}
+
     def _data(self, rfm: pd.DataFrame) -> Compressed:
         raise NotImplementedError
 
@@ -107,6 +112,11 @@ class Estimator:
         >>> bayesian.summary(0.9).round(2).loc["r", ["lower", "upper"]].tolist()
         [0.22, 0.26]
         """
+        if self.changed_:
+            raise OptionError(
+                f"{self!r} is changed, a question of what if, and cannot be fitted; fit the model "
+                "it was made of."
+            )
         checked = check_options(method, options)
         unit = _unit_of(rfm, time_unit)
         before = dict(vars(self))
@@ -380,7 +390,8 @@ class Estimator:
         values = ", ".join(f"{k}={v:.5g}" for k, v in self.params_.items())
         timed = any(p.unit == "time" for p in self._model.parameters)
         unit = f", time in {self.time_unit_.label}" if timed and self.time_unit_ else ""
-        return f"<{type(self).__name__}: {values}{unit}>"
+        asked = "".join(f", {n} {v:+.4g}" for n, v in self.changed_.items())
+        return f"<{type(self).__name__}: {values}{unit}{asked}>"
 
 
 def _unit_of(rfm: pd.DataFrame, time_unit: str | timedelta | None) -> TimeUnit | None:

@@ -21,13 +21,14 @@ from clvpredict.estimators.drawing import (
     check_drawing,
     check_interval,
 )
+from clvpredict.estimators.family import BGNBD
 from clvpredict.estimators.forecast import Forecast, Money
 from clvpredict.estimators.purchases import (
-    BGNBD,
     NEW_RFM,
     PURCHASE_COLUMNS,
     PurchaseEstimator,
     append_new,
+    factor_of,
     simulate_from,
 )
 from clvpredict.estimators.spend import GammaGamma
@@ -104,6 +105,8 @@ class CLVModel(Answers):
 
         ``priors`` and ``start`` may name parameters of either model.
         """
+        if self._order_value != 1.0:
+            raise OptionError("this model is changed, a question of what if; fit a new CLVModel.")
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
         check_options(method, options)
         parts = (self.purchases, self.spend)
@@ -243,6 +246,7 @@ class CLVModel(Answers):
             out = append_new(out, self._table(NEW_RFM, t, terms, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
             **self.purchases._metadata(t),
+            **({"changed": self.changed_} if self.changed_ else {}),
             "spend_model": self.spend._model.name,
             "parameters": self.params_,
             "discount_rate": discount_rate,
@@ -396,11 +400,54 @@ class CLVModel(Answers):
             )
         return out
 
+    def changed(
+        self, *, churn: float = 0.0, frequency: float = 0.0, order_value: float = 0.0
+    ) -> CLVModel:
+        """Give the same fitted model for customers who change today: a question of what if.
+
+        Parameters
+        ----------
+        churn, frequency : float
+            See :meth:`PurchaseEstimator.changed`.
+        order_value : float
+            Relative change of every purchase's value: 0.05 is 5 % more.
+
+        Returns
+        -------
+        CLVModel
+            It predicts as this one does, but cannot be fitted or saved.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+        >>> now = model.predict(rfm, horizon="52W")["clv"].sum()
+        >>> dearer = model.changed(order_value=0.05).predict(rfm, horizon="52W")["clv"].sum()
+        >>> round(float(dearer / now - 1.0), 3)
+        0.05
+        """
+        other = CLVModel(self.purchases.changed(churn=churn, frequency=frequency), self.spend)
+        other._order_value = self._order_value * factor_of("order_value", order_value)
+        return other
+
+    @property
+    def changed_(self) -> dict[str, float]:
+        """What a question of what if changes, relatively; empty as fitted."""
+        dearer = self._order_value - 1.0
+        return {**self.purchases.changed_, **({"order_value": dearer} if dearer else {})}
+
     def simulate(
         self, n: int, T: npt.ArrayLike, seed: int, *, observation_end: str = "2025-01-01"
     ) -> SimulatedBase:
         """Simulate a customer base with amounts; see :meth:`PurchaseEstimator.simulate`."""
-        spend = (self.spend._model, self.spend.result_.theta)
+        model, theta = self.spend._model, self.spend.result_.theta
+        # What parameters in money are multiplied with, amounts are.
+        dearer = tuple(
+            v * self._order_value if p.unit == "money" else v
+            for p, v in zip(model.parameters, theta, strict=True)
+        )
+        spend = (model, dearer)
         return simulate_from(self.purchases, spend, n, T, seed, observation_end)
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from clvpredict.predict import (
     Process,
     Scores,
     Work,
+    blocks,
     collect,
     diverges,
     intervals,
@@ -219,6 +220,61 @@ class Forecast:
         found = sums(work, self.draws, member, groups, weight, d.seed, d.progress)
         return {n: self._levelled(n, v) for n, v in found.items()}
 
+    def periods(self, ends: Array, group: Array, groups: int) -> dict[str, Array]:
+        """What the customers of each group do in each period, shape (groups, periods, draws).
+
+        Parameters
+        ----------
+        ends : ndarray, shape (periods,)
+            Ascending; the last is the horizon, the first period begins at 0.
+        group : ndarray, shape (n,)
+            0 ... groups − 1.
+
+        Returns
+        -------
+        dict of str to ndarray
+            `purchases`, `active` (customers who buy) and, with money, `value`.
+        """
+        if self._recalibration is not None:
+            raise OptionError(
+                "a recalibration is learnt for one horizon and cannot correct its periods; leave "
+                "recalibration out, or take predict_totals."
+            )
+        rows = DistinctRows.of({**self._columns, "group": group}, merge=False)
+        drawn, value = self._drawn(rows, ())
+        member = rows.columns["group"].astype(np.intp)
+        shape = (groups, len(ends), self.draws)
+
+        def work(block: slice, rng: np.random.Generator) -> dict[str, Array]:
+            bought = drawn.realised(block, drawn.expected(block)["p_alive"], rng)
+            found = {"purchases": np.zeros(shape), "active": np.zeros(shape)}
+            if value is not None:
+                found["value"] = np.zeros(shape)
+            for part in bought.pieces():
+                if value is None:
+                    owner, when = bought.moments(part, np.inf, rng)
+                else:
+                    owner, when, worth = value.purchases(block, bought, part, rng)
+                row, draw = bought.row[part][owner], bought.draw[part][owner]
+                period = np.searchsorted(ends, when).clip(max=len(ends) - 1)
+                cell = np.ravel_multi_index((member[block][row], period, draw), shape)
+                found["purchases"] += np.bincount(cell, minlength=np.prod(shape)).reshape(shape)
+                # A customer who buys twice in a period is active in it once; the rows of a
+                # piece are whole, so that this holds across pieces too.
+                _, once = np.unique(owner * len(ends) + period, return_index=True)
+                found["active"] += np.bincount(cell[once], minlength=np.prod(shape)).reshape(shape)
+                if value is not None:
+                    sums = np.bincount(cell, worth, minlength=np.prod(shape))
+                    found["value"] += sums.reshape(shape)
+            return found
+
+        total: dict[str, Array] = {}
+        d = self._drawing
+        for part in blocks(work, lambda _, v: v, len(rows), self.draws, d.seed, d.progress):
+            for name, added in part.items():
+                total[name] = total[name] + added if name in total else added
+        return total
+
     def _levelled(self, name: str, total: Array) -> Array:
         """Correct totals: by the level and, of what is realised, by how much that varies."""
         learnt = self._recalibration
@@ -325,8 +381,10 @@ class Forecast:
             if quantity not in self.quantities:
                 raise unknown_option("quantity", quantity, self.quantities)
 
-    def _work(self, rows: DistinctRows, wanted: Sequence[str]) -> Work:
-        """Compute the wanted quantities of a block, and nothing else that is dear."""
+    def _drawn(
+        self, rows: DistinctRows, needed: Collection[str]
+    ) -> tuple[DrawnPurchases, DrawnValue | None]:
+        """Draws of purchases, with the processes that are needed, and of their value."""
         money = self._money
         theta, spend_theta = self._thetas
         processes = purchase_processes(self._model, self._t)
@@ -334,20 +392,18 @@ class Forecast:
             processes["discounted"] = money.discounted
             if money.served is not None:
                 processes["served"] = money.served
-        needed = {source for n in wanted for source in _SOURCES.get(n, (n,))}
-        drawn = DrawnPurchases(
-            self._model,
-            theta,
-            rows.columns,
-            self._t,
-            {n: p for n, p in processes.items() if n in needed},
-        )
+        wanted = {n: p for n, p in processes.items() if n in needed}
+        drawn = DrawnPurchases(self._model, theta, rows.columns, self._t, wanted)
+        if money is None or spend_theta is None:
+            return drawn, None
+        return drawn, DrawnValue(money.model, spend_theta, rows.columns, money.worth)
+
+    def _work(self, rows: DistinctRows, wanted: Sequence[str]) -> Work:
+        """Compute the wanted quantities of a block, and nothing else that is dear."""
+        drawn, value = self._drawn(rows, {s for n in wanted for s in _SOURCES.get(n, (n,))})
         if drawn.diverges("discounted"):
             raise diverges(self._model, self._result.theta)
-        value = None
-        if money is not None and spend_theta is not None:
-            value = DrawnValue(money.model, spend_theta, rows.columns, money.worth)
-        expects_money = value is not None and any(n in _EXPECTED_MONEY for n in wanted)
+        expects_money = any(n in _EXPECTED_MONEY for n in wanted)
 
         def work(block: slice, rng: np.random.Generator) -> dict[str, Array]:
             found = drawn.expected(block)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,6 @@ from clvpredict.estimators.tables import interval_metadata, recalibrated, with_d
 from clvpredict.estimators.terms import Terms
 from clvpredict.inference.checks import check_purchases
 from clvpredict.models.base import PurchaseModel, SpendModel, Theta
-from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.options import TimeUnit, horizon_periods
 from clvpredict.rfm import (
     PREDICTIONS_KEY,
@@ -313,7 +313,59 @@ class PurchaseEstimator(Estimator, Answers):
             "time_unit": None if self.time_unit_ is None else self.time_unit_.code,
             "horizon": None if np.isinf(t) else t,
             "data": self.data_,
+            **({"changed": self.changed_} if self.changed_ else {}),
         }
+
+    def changed(self, *, churn: float = 0.0, frequency: float = 0.0) -> Self:
+        """Give the same fitted model for customers who change today: a question of what if.
+
+        Parameters
+        ----------
+        churn : float
+            Relative change of every customer's dropout probability: −0.05 is 5 % less. It is a
+            probability per purchase, and does not pass 1.
+        frequency : float
+            Relative change of every customer's purchase rate: 0.1 is 10 % more. In models of
+            dropout after purchases, who buys more often is also lost sooner.
+
+        Returns
+        -------
+        PurchaseEstimator
+            It predicts as this one does, but cannot be fitted or saved. The past is as it was,
+            and so is P(alive) today.
+
+        Raises
+        ------
+        OptionError
+            For changes of −1 or less, and a change of churn in a model without dropout.
+
+        Notes
+        -----
+        It is what the model implies, not what would be caused: whoever lowers churn by offers
+        may change who stays, and how they buy.
+
+        Examples
+        --------
+        >>> import clvpredict as clv
+        >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
+        >>> model = clv.MBGNBD().fit(rfm)
+        >>> now = model.expected_purchases(rfm, "52W").sum()
+        >>> loyal = model.changed(churn=-0.05).expected_purchases(rfm, "52W").sum()
+        >>> round(float(loyal / now - 1.0), 3)
+        0.005
+        """
+        factors = {"rate": factor_of("frequency", frequency), "dropout": factor_of("churn", churn)}
+        _ = self.result_
+        other = copy.copy(self)
+        other._model = self._model.changed(**factors)  # type: ignore[misc]  # of this one alone
+        return other
+
+    @property
+    def changed_(self) -> dict[str, float]:
+        """What a question of what if changes, relatively: `churn`, `frequency`."""
+        model = self._model
+        factors = {"churn": model.dropout_factor, "frequency": model.rate_factor}
+        return {name: factor - 1.0 for name, factor in factors.items() if factor != 1.0}
 
     def simulate(
         self, n: int, T: npt.ArrayLike, seed: int, *, observation_end: str = "2025-01-01"
@@ -341,47 +393,6 @@ class PurchaseEstimator(Estimator, Answers):
         return simulate_from(self, None, n, T, seed, observation_end)
 
 
-class BGNBD(PurchaseEstimator):
-    """BG/NBD: purchases at a constant rate, dropout after any repeat purchase.
-
-    Parameters r, alpha, a, b: purchase rates over customers are Gamma(r, alpha), dropout
-    probabilities Beta(a, b). It calls every customer without a repeat purchase alive.
-
-    References
-    ----------
-    Fader, Hardie & Lee (2005), "Counting your customers" the easy way: an alternative to the
-    Pareto/NBD model. Marketing Science 24(2), 275-284.
-
-    Examples
-    --------
-    >>> import clvpredict as clv
-    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
-    >>> clv.BGNBD().fit(rfm)
-    <BGNBD: r=0.24259, alpha=4.4136, a=0.79292, b=2.4259, time in weeks>
-    """
-
-    _model = PURCHASE_MODELS["bg/nbd"]
-
-
-class MBGNBD(PurchaseEstimator):
-    """MBG/NBD: as BG/NBD, and dropout can follow the first purchase too.
-
-    References
-    ----------
-    Batislam, Denizel & Filiztekin (2007), Empirical validation and comparison of models for
-    customer base analysis. IJRM 24(3), 201-209.
-
-    Examples
-    --------
-    >>> import clvpredict as clv
-    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
-    >>> clv.MBGNBD().fit(rfm)
-    <MBGNBD: r=0.52484, alpha=6.1831, a=0.89136, b=1.614, time in weeks>
-    """
-
-    _model = PURCHASE_MODELS["mbg/nbd"]
-
-
 def simulate_from(
     purchases: PurchaseEstimator,
     spend: tuple[SpendModel, Theta] | None,
@@ -400,6 +411,16 @@ def simulate_from(
         purchases.time_unit_ or TimeUnit.parse("D"),
         observation_end,
     )
+
+
+def factor_of(name: str, change: float) -> float:
+    """What a relative change multiplies with."""
+    if not (np.isfinite(change) and change > -1):
+        raise OptionError(
+            f"{name}={change!r} must be a relative change above -1: -0.05 is 5 % less, 0.1 is "
+            "10 % more."
+        )
+    return 1.0 + change
 
 
 def append_new(out: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

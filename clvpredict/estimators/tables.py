@@ -115,6 +115,28 @@ def draws_of(
     return xr.Dataset({n: (("draw", sum_by), total[n].T) for n in quantities}, coords=coords)
 
 
+def periods_of(
+    rfm: pd.DataFrame,
+    forecast: Callable[[float], Forecast],
+    ends: Array,
+    by: str | None,
+) -> xr.Dataset:
+    """What groups of customers do, period by period, under each draw."""
+    import xarray as xr
+
+    ordered = ends.ndim == 1 and len(ends) and (np.diff(ends, prepend=0.0) > 0).all()
+    if not ordered:
+        raise OptionError(
+            f"ends must be ascending times after now, e.g. ends=['4W', '8W']; got {ends.tolist()}."
+        )
+    group, names = _groups(rfm, by)
+    found = forecast(float(ends[-1]))
+    values = found.periods(ends, group, len(names))
+    axes = ("draw", "group" if by is None else by, "period")
+    coords = dict(zip(axes, (np.arange(found.draws), names.to_numpy(), ends), strict=True))
+    return xr.Dataset({n: (axes, np.moveaxis(v, 2, 0)) for n, v in values.items()}, coords=coords)
+
+
 def _thresholds(threshold: float | str | npt.ArrayLike, rfm: pd.DataFrame) -> Array:
     """A threshold per customer, shape (n,)."""
     given = require_column(rfm, threshold, "threshold") if isinstance(threshold, str) else threshold

@@ -114,6 +114,11 @@ def save_model(model: Estimator | CLVModel, folder: str | Path) -> None:
     parts = _estimators(model)
     for part in parts.values():
         _check_saveable(part)
+    if model.changed_:
+        raise OptionError(
+            f"this model is changed, a question of what if ({model.changed_}), and cannot be "
+            "saved; save the one it was made of."
+        )
     target = check_model_target(Path(folder))
     with new_folder(target) as temporary:
         record = _ModelFile(

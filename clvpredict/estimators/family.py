@@ -1,4 +1,4 @@
-"""The baseline without dropout, as users hold it."""
+"""The purchase models of the registry, as users hold them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,47 @@ import pandas as pd
 from clvpredict.errors import DropoutWarning, notify
 from clvpredict.estimators.purchases import PurchaseEstimator
 from clvpredict.models.registry import PURCHASE_MODELS
+
+
+class BGNBD(PurchaseEstimator):
+    """BG/NBD: purchases at a constant rate, dropout after any repeat purchase.
+
+    Parameters r, alpha, a, b: purchase rates over customers are Gamma(r, alpha), dropout
+    probabilities Beta(a, b). It calls every customer without a repeat purchase alive.
+
+    References
+    ----------
+    Fader, Hardie & Lee (2005), "Counting your customers" the easy way: an alternative to the
+    Pareto/NBD model. Marketing Science 24(2), 275-284.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> clv.BGNBD().fit(rfm)
+    <BGNBD: r=0.24259, alpha=4.4136, a=0.79292, b=2.4259, time in weeks>
+    """
+
+    _model = PURCHASE_MODELS["bg/nbd"]
+
+
+class MBGNBD(PurchaseEstimator):
+    """MBG/NBD: as BG/NBD, and dropout can follow the first purchase too.
+
+    References
+    ----------
+    Batislam, Denizel & Filiztekin (2007), Empirical validation and comparison of models for
+    customer base analysis. IJRM 24(3), 201-209.
+
+    Examples
+    --------
+    >>> import clvpredict as clv
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> clv.MBGNBD().fit(rfm)
+    <MBGNBD: r=0.52484, alpha=6.1831, a=0.89136, b=1.614, time in weeks>
+    """
+
+    _model = PURCHASE_MODELS["mbg/nbd"]
 
 
 class NBD(PurchaseEstimator):
