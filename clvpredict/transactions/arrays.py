@@ -20,7 +20,12 @@ _BOOL = (bool, np.bool_)
 _NUMBER = (Integral, float, np.floating, Decimal)
 _FAMILIES = (_BOOL, Integral, float, str, bytes, date)
 # Where a column holds nothing at all, its type is the role's.
-_EMPTY = {"id": pa.string(), "date": pa.timestamp("us"), "amount": pa.float64()}
+_EMPTY = {
+    "id": pa.string(),
+    "date": pa.timestamp("us"),
+    "amount": pa.float64(),
+    "label": pa.string(),
+}
 
 
 def from_pandas(series: pd.Series[Any], role: str, name: str) -> pa.ChunkedArray:
@@ -103,6 +108,11 @@ def _ids(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
     return pa.array(series, from_pandas=True)
 
 
+def _labels(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
+    _refuse_mixture(kinds)
+    return pa.array(series, from_pandas=True)
+
+
 def _dates(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
     if kinds == {date}:
         return pa.array(series, pa.date32(), from_pandas=True)
@@ -126,7 +136,7 @@ def _amounts(series: pd.Series[Any], kinds: set[type]) -> pa.Array:
     return pa.array(series, from_pandas=True)
 
 
-_READERS = {"id": _ids, "date": _dates, "amount": _amounts}
+_READERS = {"id": _ids, "date": _dates, "amount": _amounts, "label": _labels}
 
 
 def _is_aware(moment: date) -> bool:
@@ -147,6 +157,7 @@ def _mixed(present: pd.Series[Any], kinds: set[type], role: str, name: str) -> P
         "id": f"make them one type, e.g. {column} = {column}.astype(str)",
         "date": f"make them one type, e.g. {column} = pd.to_datetime({column}, utc=True)",
         "amount": f"make them numbers, e.g. {column} = pd.to_numeric({column})",
+        "label": f"make them text: {column} = {column}.astype(str)",
     }
     first = present[~present.map(type).duplicated()]
     if role == "date" and kinds and all(issubclass(k, date) for k in kinds):

@@ -63,6 +63,8 @@ def type_columns(source: Source, table: ir.Table, settings: Settings) -> Typed:
         _add_id(columns, names["id"], typed)
     if "amount" in roles:
         _add_amount(columns, names["amount"], typed, source.backend)
+    if "label" in roles:
+        _add_label(columns, names["label"], typed)
     for role in roles:
         columns[f"raw_{role}"] = typed.table[role]
         if role != "id":
@@ -119,6 +121,15 @@ def _add_amount(columns: dict[str, Any], name: str, typed: Typed, backend: str) 
         columns["amount"] = raw.cast("float64")
     else:
         typed.problems.append(unsupported_type("amount", name, str(kind)))
+
+
+def _add_label(columns: dict[str, Any], name: str, typed: Typed) -> None:
+    raw = typed.table["label"]
+    kind = raw.type()
+    if kind.is_integer() or kind.is_string():
+        columns["label"] = raw
+    else:
+        typed.problems.append(unsupported_type("label", name, str(kind)))
 
 
 def _within_calendar(at: Any) -> Any:

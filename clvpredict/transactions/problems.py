@@ -11,8 +11,9 @@ _HINTS = {
     "id": ("customer", "client", "cust", "user", "member", "account"),
     "date": ("date", "timestamp", "time", "day"),
     "amount": ("amount", "revenue", "spend", "sales", "price", "total", "value"),
+    "label": ("channel", "source", "campaign", "segment", "country"),
 }
-OPTIONS = {"id": "customer_id", "date": "date", "amount": "amount"}
+OPTIONS = {"id": "customer_id", "date": "date", "amount": "amount", "label": "channel"}
 
 
 class ColumnError(Exception):
@@ -61,6 +62,9 @@ def unsupported_type(role: str, name: str, kind: str) -> Problem:
             fix = f"{column} = {column}.dt.start_time"
         elif "int" not in kind and "float" not in kind:
             fix = f"{column} = pd.to_datetime({column})"
+    elif role == "label":
+        what = f"'{name}' is of type {kind}, not text or whole numbers, so it tells no groups"
+        fix = f"{column} = {column}.astype(str)"
     else:
         what = f"amounts in '{name}' are of type {kind}, not numbers"
         fix = f"{column} = pd.to_numeric({column}), or say amount=None"

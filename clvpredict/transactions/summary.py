@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import uuid
-import warnings
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clvpredict.errors import DataError, DataWarning, Problem
+from clvpredict.errors import DataError, DataWarning, Problem, notify
 from clvpredict.rfm import Provenance, RFMSummary, with_provenance
 from clvpredict.transactions.checks import (
     DIGITS,
@@ -216,8 +215,8 @@ def nets_returns(ready: Ready, settings: Settings) -> bool:
     return settings.returns == "net" and ready.found["negative"] > 0
 
 
-def periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
-    """One row per customer and period with a transaction: what it nets to."""
+def counted_rows(ready: Ready, settings: Settings) -> Any:
+    """The transactions that are within the window and not dropped."""
     rows: Any = ready.rows
     found = ready.found
     day = cut(rows.at, settings)
@@ -225,6 +224,12 @@ def periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
         rows = rows.filter(window(day, settings, ready.end))
     if settings.returns == "drop" and found["negative"]:
         rows = rows.filter(rows.amount >= 0)
+    return rows
+
+
+def periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
+    """One row per customer and period with a transaction: what it nets to."""
+    rows = counted_rows(ready, settings)
     day = cut(rows.at, settings)
     columns = {"id": rows.id, "period": period(day, settings)}
     if settings.split:
@@ -233,7 +238,7 @@ def periods(ready: Ready, settings: Settings, *, signed: bool) -> ir.Table:
     if not settings.has_amounts:
         table: ir.Table = rows.select(**columns).distinct()
         return table
-    rows = rows.select(**columns, value=Coding.choose(found).encode(rows.amount))
+    rows = rows.select(**columns, value=Coding.choose(ready.found).encode(rows.amount))
     sums = {"net": rows.value.sum()}
     if signed:
         sums["low"] = rows.value.min()
@@ -260,7 +265,7 @@ def _both(one: Any, other: Any) -> Any:
 
 
 def warn_of_known_customers(ready: Ready, settings: Settings) -> None:
-    """Warn the caller's caller's caller, who gave the start of observation."""
+    """Warn the user, who gave the start of observation."""
     rows: Any = ready.rows
     day = cut(rows.at, settings)
     before = day < moment(settings.start, settings)
@@ -271,12 +276,11 @@ def warn_of_known_customers(ready: Ready, settings: Settings) -> None:
     )
     known = fetch_row(seen.aggregate(n=seen.count(where=seen.before & seen.inside)))["n"]
     if known:
-        warnings.warn(
+        notify(
             f"customers who had bought before observation_start={settings.start} already: "
             f"{known:,}. Their first purchase since then is taken for their first of all, so they "
             "look newer than they are; leave observation_start out, or leave these customers out.",
             DataWarning,
-            stacklevel=4,
         )
 
 
