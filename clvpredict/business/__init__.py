@@ -1,1 +1,31 @@
 """From predictions to decisions: segments, cohorts, scenarios, budgets."""
+
+from clvpredict.business.budget import Allocation, allocate_budget, budget_frontier
+from clvpredict.business.changes import explain_change
+from clvpredict.business.feedback import score_feedback
+from clvpredict.business.responses import ElasticResponse, PowerResponse, SaturatingResponse
+from clvpredict.business.sample_size import SampleSize, detectable_effect, uplift_sample_size
+from clvpredict.business.segments import segment_customers
+from clvpredict.business.signals import join_signals
+from clvpredict.business.trend import append_history, clv_trend, read_history
+from clvpredict.business.uplift import evaluate_uplift
+
+__all__ = [
+    "Allocation",
+    "ElasticResponse",
+    "PowerResponse",
+    "SampleSize",
+    "SaturatingResponse",
+    "allocate_budget",
+    "append_history",
+    "budget_frontier",
+    "clv_trend",
+    "detectable_effect",
+    "evaluate_uplift",
+    "explain_change",
+    "join_signals",
+    "read_history",
+    "score_feedback",
+    "segment_customers",
+    "uplift_sample_size",
+]

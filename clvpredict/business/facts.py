@@ -1,0 +1,118 @@
+"""What tables say of customers: numbers, labels, units, currency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clvpredict.errors import OptionError, UnitError
+from clvpredict.options import TimeUnit
+from clvpredict.rfm import PREDICTIONS_KEY, Array, provenance_of, require_column
+
+Codes = npt.NDArray[np.intp]
+#: Of a customer whose value is missing.
+NO_CODE = -1
+_MOST_SEGMENTS = 1_000
+
+
+def labelled(column: pd.Series) -> tuple[Codes, list[str], bool]:
+    """Codes and texts of a column's values, and whether their order means something.
+
+    Raises
+    ------
+    OptionError
+        If there are more values than a table of segments can have.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kept = column.cat.categories
+        codes = column.cat.codes.to_numpy().astype(np.intp)
+        ordered = bool(column.cat.ordered)
+    else:
+        codes, kept = pd.factorize(column)
+        order = sorted(range(len(kept)), key=lambda k: _sortable(kept[k]))
+        place = np.empty(len(kept), dtype=np.intp)
+        place[order] = np.arange(len(kept))
+        codes = np.where(codes < 0, NO_CODE, place[codes]) if len(kept) else codes
+        kept, ordered = pd.Index([kept[k] for k in order]), False
+    if len(kept) > _MOST_SEGMENTS:
+        raise OptionError(
+            f"column '{column.name}' has {len(kept):,} values, too many for segments. Make tiers "
+            f"of a number: segment_customers(table, by='value', of='{column.name}'); or group "
+            "the values first."
+        )
+    same, labels = pd.factorize(np.array([_text(v) for v in kept], dtype=object))
+    codes = np.where(codes < 0, NO_CODE, same[codes]) if len(kept) else codes
+    return codes.astype(np.intp), [str(label) for label in labels], ordered
+
+
+def _sortable(value: Any) -> tuple[bool, Any, str]:
+    number = isinstance(value, int | float | np.number)
+    return not number, value if number else 0, str(value)
+
+
+def _text(value: Any) -> str:
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def numbers(table: pd.DataFrame, column: str, purpose: str) -> Array:
+    """A column as numbers, NaN where missing.
+
+    Raises
+    ------
+    OptionError
+        If it is not there, is no number or not finite.
+    """
+    values = require_column(table, column, purpose)
+    try:
+        out = values.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"column '{column}' is not of numbers ({values.dtype}); to segment by its values, "
+            f"give by='{column}'."
+        ) from error
+    if np.isinf(out).any():
+        raise OptionError(f"column '{column}' is infinite for {int(np.isinf(out).sum()):,} rows.")
+    return np.asarray(out)
+
+
+def unit_of(table: pd.DataFrame) -> TimeUnit | None:
+    """The time unit of predictions or of a summary, if they say it."""
+    said = table.attrs.get(PREDICTIONS_KEY) or {}
+    if said.get("time_unit"):
+        return TimeUnit.parse(said["time_unit"])
+    known = provenance_of(table)
+    return None if known is None else known.unit
+
+
+def currency_of(table: pd.DataFrame) -> str | None:
+    """Label of the amounts, if the table knows it."""
+    known = provenance_of(table)
+    return None if known is None else known.currency
+
+
+def between_units(stored: str | None, unit: TimeUnit | None) -> float:
+    """What a length in a rule's unit is multiplied by for a table's."""
+    if stored is None or unit is None:
+        return 1.0
+    return TimeUnit.parse(stored).days / unit.days
+
+
+def known_unit_of(unit: TimeUnit | None, what: str) -> TimeUnit:
+    """Return the unit.
+
+    Raises
+    ------
+    UnitError
+        If the table does not say it.
+    """
+    if unit is None:
+        raise UnitError(
+            f"{what} names a unit of time, but the table does not say its own. Give a number in "
+            "the unit of T, or a table that model.predict(rfm, ...) returned, of a model fitted "
+            "with time_unit='W' (or 'D', ...)."
+        )
+    return unit
