@@ -2,9 +2,14 @@
 
 from clvpredict.business.budget import Allocation, allocate_budget, budget_frontier
 from clvpredict.business.changes import explain_change
+from clvpredict.business.cohorts import cohort_table, payback_table
 from clvpredict.business.feedback import score_feedback
+from clvpredict.business.formulas import simple_clv
+from clvpredict.business.history import business_metrics, historical_clv
 from clvpredict.business.responses import ElasticResponse, PowerResponse, SaturatingResponse
 from clvpredict.business.sample_size import SampleSize, detectable_effect, uplift_sample_size
+from clvpredict.business.segment_comparison import compare_segments
+from clvpredict.business.segment_tables import segment_table
 from clvpredict.business.segments import segment_customers
 from clvpredict.business.signals import join_signals
 from clvpredict.business.trend import append_history, clv_trend, read_history
@@ -19,13 +24,20 @@ __all__ = [
     "allocate_budget",
     "append_history",
     "budget_frontier",
+    "business_metrics",
     "clv_trend",
+    "cohort_table",
+    "compare_segments",
     "detectable_effect",
     "evaluate_uplift",
     "explain_change",
+    "historical_clv",
     "join_signals",
+    "payback_table",
     "read_history",
     "score_feedback",
     "segment_customers",
+    "segment_table",
+    "simple_clv",
     "uplift_sample_size",
 ]
