@@ -8,10 +8,12 @@ from clvpredict.plots.checks import (
     plot_frequency_check,
     plot_spend,
 )
+from clvpredict.plots.cohorts import plot_cohort_curves, plot_cohorts, plot_payback
 from clvpredict.plots.evaluation import plot_calibration, plot_tracking
 from clvpredict.plots.priors import plot_customer, plot_prior_predictive
 from clvpredict.plots.ranking import plot_gain, plot_lift
 from clvpredict.plots.scores import plot_coverage, plot_pit, plot_pit_ecdf, plot_reliability
+from clvpredict.plots.trend import plot_clv_change, plot_clv_trend
 from clvpredict.plots.views import (
     plot_alive_history,
     plot_forecast,
@@ -25,6 +27,10 @@ __all__ = [
     "plot_backtest",
     "plot_backtest_lines",
     "plot_calibration",
+    "plot_clv_change",
+    "plot_clv_trend",
+    "plot_cohort_curves",
+    "plot_cohorts",
     "plot_comparison",
     "plot_coverage",
     "plot_customer",
@@ -37,6 +43,7 @@ __all__ = [
     "plot_gain",
     "plot_heterogeneity",
     "plot_lift",
+    "plot_payback",
     "plot_pit",
     "plot_pit_ecdf",
     "plot_prior_posterior",
