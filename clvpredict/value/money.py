@@ -163,6 +163,13 @@ def present_time(
     return lambda t: np.interp(t, begins, worth)
 
 
+def present_worth(after: float, unit: TimeUnit | None, discount: Discount) -> float:
+    """What a payment of 1 is worth now if it is made after so long."""
+    if discount.convention == "none" or after == 0:
+        return 1.0
+    return float(np.exp(-continuous_rate(discount.rate, known_unit(unit, "discounting")) * after))
+
+
 def worthless_from(horizon: float, unit: TimeUnit | None, discount: Discount) -> float:
     """When a purchase of an infinite horizon is worth less than a millionth; else inf."""
     delta = discount.delta(unit)

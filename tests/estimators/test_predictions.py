@@ -238,7 +238,7 @@ def test_margins(model: clv.CLVModel, table: pd.DataFrame, cdnow_rfm: pd.DataFra
         ({"margin": "rat"}, "Did you mean 'rate'"),
         ({"margin": {"gold": 1.0}, "segment": "tier"}, "no entry for .* 'basic'"),
         ({"margin": {"gold": 1.0}}, "segment='column'"),
-        ({"margin": float("nan")}, "finite share"),
+        ({"margin": float("nan")}, "finite number"),
         ({"margin": "tier"}, "not a number for 2,357"),
         ({"margin": "rate", "add_new": True}, "one number"),
     ):
