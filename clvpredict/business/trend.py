@@ -97,8 +97,10 @@ def append_history(
     columns = [by] if isinstance(by, str) else list(by or ())
     if ALL in columns:
         raise OptionError(f"a column of segments cannot be called '{ALL}'; rename it.")
-    parts = [_totals(model, asked, None, interval)]
-    parts += [_totals(model, asked, column, interval) for column in dict.fromkeys(columns)]
+    # All of them are checked before the first is worked out, which may take long.
+    segments = {column: one_by_one(asked.customers, column) for column in columns}
+    parts = [_totals(model, asked, ALL, interval, None)]
+    parts += [_totals(model, asked, column, interval, of) for column, of in segments.items()]
     rows = pd.concat(parts, ignore_index=True)
     rows.insert(0, "as_of", day)
     for name, fact in zip(_FACTS, _facts(model, asked), strict=True):
@@ -322,20 +324,20 @@ def _day(predictions: pd.DataFrame, as_of: str | date | None) -> pd.Timestamp:
     return day.tz_localize(None).normalize().as_unit("us")
 
 
-def _totals(model: Any, asked: Asked, by: str | None, interval: float) -> pd.DataFrame:
+def _totals(
+    model: Any, asked: Asked, by: str, interval: float, segments: tuple[Any, list[str]] | None
+) -> pd.DataFrame:
     """Totals with a row per segment, in the order of the segments."""
-    table, labels = asked.customers, [ALL]
-    if by is not None:
-        codes, labels = one_by_one(table, by)
-        table = table.assign(**{_PLACE: codes})
-    column = None if by is None else _PLACE
+    table, column = asked.customers, None
+    if segments is not None:
+        table, column = table.assign(**{_PLACE: segments[0]}), _PLACE
     found = model.predict_totals(
         table, horizon=asked.horizon, by=column, interval=interval, **asked.terms
     )
-    names = [ALL] if by is None else [labels[int(code)] for code in found.index]
+    names = [ALL] if segments is None else [segments[1][int(code)] for code in found.index]
     out: pd.DataFrame = found.reset_index(drop=True)
     out.insert(0, "segment", pd.Series(names, dtype="str"))
-    out.insert(0, "by", pd.Series(by or ALL, index=out.index, dtype="str"))
+    out.insert(0, "by", pd.Series(by, index=out.index, dtype="str"))
     return out
 
 

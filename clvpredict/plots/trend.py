@@ -173,7 +173,9 @@ def plot_clv_change(table: pd.DataFrame, *, segment: str = "all", ax: Axes | Non
     place = np.arange(len(rows))
     more, less = SERIES[0][0], SERIES[1][0]
     colours = np.where(level, FAINT, np.where(value >= 0, more, less))
-    ax.bar(place, end - bottom, bottom=bottom, width=0.62, color=colours.tolist(), zorder=2)
+    # With an edge, so that next to nothing still shows.
+    look = {"color": colours.tolist(), "edgecolor": colours.tolist(), "lw": 1.5}
+    ax.bar(place, end - bottom, bottom=bottom, width=0.62, zorder=2, **look)
     for left in place[:-1]:
         at = end[left]
         ax.plot([left + 0.31, left + 0.69], [at, at], color=ink(ax), lw=0.8, alpha=0.6, zorder=1)
