@@ -116,9 +116,7 @@ class Grid:
             below, above = interval_of(np.moveaxis(drawn, 0, -1)[cells], level)
             low[cells], high[cells] = value[cells] + below, value[cells] + above
             value = value + drawn.mean(axis=0)
-        elif (
-            self.drawn and quantity not in self.drawn
-        ):  # by a model of purchases, which knows no money
+        elif self.drawn and quantity not in self.drawn:  # the model knows no money
             value = np.where(self.forecast, np.nan, value)
         return np.where(self.known, value, np.nan), low, high
 

@@ -104,7 +104,7 @@ def business_metrics(
     >>> from clvpredict.business import business_metrics
     >>> table = business_metrics(clv.load_cdnow(), "Q").set_index("period")
     >>> table.loc["1997-Q2", ["customers", "orders", "retention"]].round(3).tolist()
-    [524, 920, 0.222]
+    [524.0, 920.0, 0.222]
     >>> table.loc["all", ["average_order_value", "simple_clv"]].round(2).tolist()
     [36.45, 81.77]
     """
