@@ -227,7 +227,6 @@ def _record(
     if arms is None or estimate is None:
         empty = dict.fromkeys(("mean_treated", "mean_control", *_NUMBERS), np.nan)
         return {"segment": name, "method": method, **counts, **empty}
-    t, c = arms
     balance = _balance([arms], np.ones(1))
     raw = _estimate(arms, RAW).variance
     return {
