@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clvpredict.datasets import load_cdnow
+    from clvpredict.business import (
+        allocate_budget,
+        business_metrics,
+        cohort_table,
+        compare_segments,
+        evaluate_uplift,
+        historical_clv,
+        join_signals,
+        scenario,
+        segment_customers,
+        segment_table,
+        simple_clv,
+    )
+    from clvpredict.datasets import load_cdnow, simulate_shop
     from clvpredict.estimators import BGNBD, MBGNBD, NBD, CLVModel, GammaGamma
     from clvpredict.evaluate import backtest, compare, evaluate_holdout, recalibrate
     from clvpredict.rfm import convert_unit
@@ -45,6 +58,18 @@ _HOMES = {
     "convert_unit": "rfm",
     "evaluate_holdout": "evaluate",
     "load_cdnow": "datasets",
+    "simulate_shop": "datasets",
+    "allocate_budget": "business",
+    "business_metrics": "business",
+    "cohort_table": "business",
+    "compare_segments": "business",
+    "evaluate_uplift": "business",
+    "historical_clv": "business",
+    "join_signals": "business",
+    "scenario": "business",
+    "segment_customers": "business",
+    "segment_table": "business",
+    "simple_clv": "business",
     "load_model": "store",
     "profile_transactions": "transactions",
     "purchase_history": "transactions",
@@ -62,11 +87,18 @@ __all__ = [
     "CLVModel",
     "Costs",
     "GammaGamma",
+    "allocate_budget",
     "backtest",
+    "business_metrics",
     "calibration_holdout",
+    "cohort_table",
     "compare",
+    "compare_segments",
     "convert_unit",
     "evaluate_holdout",
+    "evaluate_uplift",
+    "historical_clv",
+    "join_signals",
     "load_cdnow",
     "load_model",
     "load_recalibration",
@@ -76,6 +108,11 @@ __all__ = [
     "rfm_summary",
     "save_model",
     "save_recalibration",
+    "scenario",
+    "segment_customers",
+    "segment_table",
+    "simple_clv",
+    "simulate_shop",
     "write_table",
 ]
 

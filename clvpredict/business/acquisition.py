@@ -213,14 +213,14 @@ class _New:
         """Expected value up to a time: at the estimates, and under draws."""
         if time == 0:
             return self.first, np.full(self._draws(self.of, self.horizon).shape, self.first)
-        point = self.model.predict(NEW, horizon=time, **self.terms)[self.of].iloc[0]
-        return self.first + float(point), self.first + self._draws(self.of, time)
+        point = float(self.model.predict(NEW, horizon=time, **self.terms)[self.of].iloc[0])
+        return self.first + point, self.first + self._draws(self.of, time)
 
     def realised(self) -> Array:
         """What such customers bring in, several of each draw of the parameters, shape (n,)."""
         of = "value" if self.costs is None else "net_value"
         alike = pd.concat([NEW] * _ALIKE).assign(customer_id=range(_ALIKE))
-        return self.first + self._draws(of, self.horizon, alike)
+        return np.asarray(self.first + self._draws(of, self.horizon, alike))
 
     def curve(self, every: Any = None) -> tuple[Array, tuple[Array, Array]]:
         """Times, and the expected value up to them: shape (times,) and (times, draws)."""

@@ -9,6 +9,7 @@ from clvpredict.plots.checks import (
     plot_spend,
 )
 from clvpredict.plots.cohorts import plot_cohort_curves, plot_cohorts, plot_payback
+from clvpredict.plots.decisions import plot_payback_curve, plot_tornado
 from clvpredict.plots.evaluation import plot_calibration, plot_tracking
 from clvpredict.plots.priors import plot_customer, plot_prior_predictive
 from clvpredict.plots.ranking import plot_gain, plot_lift
@@ -44,11 +45,13 @@ __all__ = [
     "plot_heterogeneity",
     "plot_lift",
     "plot_payback",
+    "plot_payback_curve",
     "plot_pit",
     "plot_pit_ecdf",
     "plot_prior_posterior",
     "plot_prior_predictive",
     "plot_reliability",
     "plot_spend",
+    "plot_tornado",
     "plot_tracking",
 ]
