@@ -58,13 +58,13 @@ def _text(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
-def numbers(table: pd.DataFrame, column: str, purpose: str) -> Array:
+def numbers(table: pd.DataFrame, column: str, purpose: str, *, infinite: bool = False) -> Array:
     """A column as numbers, NaN where missing.
 
     Raises
     ------
     OptionError
-        If it is not there, is no number or not finite.
+        If it is not there, is no number, or not finite (unless it may be ``infinite``).
     """
     values = require_column(table, column, purpose)
     try:
@@ -74,7 +74,7 @@ def numbers(table: pd.DataFrame, column: str, purpose: str) -> Array:
             f"column '{column}' is not of numbers ({values.dtype}); to segment by its values, "
             f"give by='{column}'."
         ) from error
-    if np.isinf(out).any():
+    if not infinite and np.isinf(out).any():
         raise OptionError(f"column '{column}' is infinite for {int(np.isinf(out).sum()):,} rows.")
     return np.asarray(out)
 

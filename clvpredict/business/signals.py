@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
@@ -17,7 +17,7 @@ from clvpredict.errors import (
     notify,
     unknown_option,
 )
-from clvpredict.rfm import customer_ids, require_column
+from clvpredict.rfm import Array, customer_ids, require_column
 
 #: Where a table keeps what is known of the signals joined to it, by column.
 SIGNALS_KEY = "clvpredict_signals"
@@ -252,7 +252,7 @@ def _report(lacking: dict[str, int], customers: int, elsewhere: int, unnamed: in
         notify(f"signals: {'; '.join(parts)}.", DataWarning)
 
 
-def coverage_of(table: pd.DataFrame, column: str) -> tuple[Any, Any]:
+def coverage_of(table: pd.DataFrame, column: str) -> tuple[Array, npt.NDArray[np.bool_]]:
     """A signal as numbers, and which customers have it; each of shape (n,).
 
     Raises
