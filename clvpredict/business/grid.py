@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clvpredict.rfm import RFMSummary
 
 #: Of draws × cells, for each of three quantities.
-_MOST_NUMBERS = 15_000_000
+_MOST_NUMBERS = 10_000_000
 _GROUP = "cohort and label"
 #: Customers who have bought in the last period already cannot become active in it.
 _KINDS = 2
@@ -366,9 +366,8 @@ def costs_of_acquisition(cac: Any, grid: Grid) -> Array:
 
 def _cohort_label(calendar: Calendar, key: Any) -> Any:
     """Name of the cohort that a date, or a name, means."""
-    text = str(key)
     try:
-        day = pd.Timestamp(text.replace("-Q", "Q"))
+        day = pd.Period(str(key).replace("-Q", "Q")).start_time
     except ValueError:
         return key
     return calendar.label(calendar.starts([calendar.number_of(day)])[0])

@@ -90,8 +90,6 @@ def opened_log(transactions: object, settings: Settings, calendar: Calendar) -> 
     """
     with opened(transactions, settings.names) as source:
         ready = prepare(source, settings)
-        if settings.start is not None:
-            warn_of_known_customers(ready, settings)
         table = _by_customer(ready, settings, calendar)
         if source.engine is not None:
             table = source.engine.materialise(table)
@@ -137,7 +135,15 @@ def facts(log: Log) -> dict[str, Any]:
     ------
     DataError
         If nobody has a purchase.
+
+    Warns
+    -----
+    DataWarning
+        If customers had bought before the start of observation.
     """
+    if log.settings.start is not None:
+        # Here and not where the log is opened: a context manager hides whose call it was.
+        warn_of_known_customers(log.ready, log.settings)
     table = log.table
     wanted = {
         "everybody": table.id.nunique(),
