@@ -98,10 +98,11 @@ def allocate_budget(
     Parameters
     ----------
     segments : DataFrame
-        A row per segment, named in the column `segment` or the index. Optional columns:
+        A row per segment, named in the column `segment` or the index, such as
+        :func:`segment_table` gives (its row of all customers is left out). Optional columns:
         `customers`; `cost_per_contact` (money; with `customers`, no more is spent than contacts
         all of them); `minimum`, `maximum` (spend, money; missing for none); and any that the
-        response names, such as `clv`.
+        response names, such as `clv_total`.
     budget : float
         Most that may be spent, in money.
     response : response, callable, or mapping from segment to these
@@ -162,11 +163,11 @@ def allocate_budget(
     >>> segments = pd.DataFrame({
     ...     "segment": ["loyal", "at risk", "lost"],
     ...     "customers": [800, 1_500, 4_000],
-    ...     "clv": [240_000, 180_000, 60_000],
+    ...     "clv_total": [240_000, 180_000, 60_000],
     ...     "cost_per_contact": [2.0, 2.0, 0.5],
     ... })
     >>> plan = allocate_budget(
-    ...     segments, 4_000, response=SaturatingResponse((0.10, 0.04), half=2_000, of="clv")
+    ...     segments, 4_000, response=SaturatingResponse((0.10, 0.04), half=2_000, of="clv_total")
     ... )
     >>> plan.table[["segment", "spend", "marginal_return", "minimum", "maximum"]].round(2)
        segment    spend  marginal_return  minimum  maximum
@@ -268,7 +269,12 @@ def budget_frontier(
     table = pd.DataFrame(rows)
     if known.cost is None:
         table = table.drop(columns="contacts")
-    table.attrs = {"interval": known.interval, "quantile": known.quantile, "worth": worth}
+    table.attrs = {
+        "interval": known.interval,
+        "quantile": known.quantile,
+        "worth": worth,
+        "currency": known.currency,
+    }
     return table
 
 
@@ -300,7 +306,8 @@ def _described(terms: Terms, budget: float, split: Split, drawn: Array) -> Alloc
     bound = np.where(at_most, top, np.where(at_least, "minimum", ""))
     columns: dict[str, Any] = {"segment": terms.names}
     if terms.customers is not None:
-        columns["customers"] = terms.customers
+        whole = (terms.customers == np.round(terms.customers)).all()
+        columns["customers"] = terms.customers.astype(np.int64 if whole else np.float64)
     columns["spend"] = spend
     columns["share"] = spend / spend.sum() if spend.sum() > 0 else np.nan
     if terms.cost is not None:
@@ -315,6 +322,7 @@ def _described(terms: Terms, budget: float, split: Split, drawn: Array) -> Alloc
         "objective": terms.objective,
         "interval": terms.interval,
         "quantile": terms.quantile,
+        "currency": terms.currency,
     }
     everything = drawn.sum(axis=1)
     low, high = _between(everything[None, :], terms)

@@ -37,6 +37,7 @@ class Terms:
     objective: Objective
     quantile: float
     interval: float
+    currency: str | None
 
 
 def terms_of(
@@ -99,8 +100,8 @@ def terms_of(
     if objective == "lower_quantile" and quantile * drawn < 1:
         raise OptionError(f"quantile={quantile!r} of {drawn} draws is none: give more draws.")
     return Terms(
-        names, None if customers is None else segments["customers"].to_numpy(), cost, least, most,
-        cap, curves, drawn, 0.0 if spend_all else 1.0, max_contacts, objective, quantile, interval,
+        names, customers, cost, least, most, cap, curves, drawn, 0.0 if spend_all else 1.0,
+        max_contacts, objective, quantile, interval, segments.attrs.get("currency"),
     )  # fmt: skip
 
 
@@ -115,6 +116,9 @@ def _checked(segments: pd.DataFrame, max_contacts: float | None) -> pd.DataFrame
     table = segments.copy()
     if "segment" not in table:
         table.insert(0, "segment", segments.index)
+    # The row of all customers, which segment_table gives and names, is no segment.
+    if (total := segments.attrs.get("total")) is not None:
+        table = table[table["segment"].astype(object) != total]
     table["segment"] = table["segment"].astype(object)
     problems = []
     for what, bad, fix in (

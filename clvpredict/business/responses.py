@@ -41,6 +41,10 @@ class Curve:
     draws: int
 
 
+#: Of a segment without customers.
+_NOTHING = Curve(lambda s: np.zeros(1), lambda s: np.zeros(1), 1)
+
+
 class Response(Protocol):
     """What :func:`allocate_budget` asks of a response curve."""
 
@@ -63,7 +67,7 @@ class SaturatingResponse:
         Hyperbolic is ceiling × s / (half + s); exponential ceiling × (1 − 2^(−s / half)), which
         reaches the ceiling sooner.
     of : parameter, optional
-        What the ceiling is a share of, such as the column ``"clv"`` of a segment table.
+        What the ceiling is a share of, such as the column ``"clv_total"`` of :func:`segment_table`.
     per_customer : bool
         Ceiling (where in money) and half are of one customer; the segment's column `customers`
         says how many share its spend.
@@ -81,7 +85,7 @@ class SaturatingResponse:
     >>> from clvpredict.business import SaturatingResponse
     >>> SaturatingResponse(ceiling=20_000, half=8_000).form
     'hyperbolic'
-    >>> shared = SaturatingResponse((0.10, 0.03), half=4.0, of="clv", per_customer=True)
+    >>> shared = SaturatingResponse((0.10, 0.03), half=4.0, of="clv_total", per_customer=True)
     """
 
     ceiling: Parameter
@@ -96,8 +100,10 @@ class SaturatingResponse:
     def curve(self, segment: Mapping[str, Any], resolve: Resolver) -> Curve:
         """Return the curve of a segment."""
         size = _size(segment) if self.per_customer else 1.0
+        if size == 0.0:
+            return _NOTHING
         top = resolve("ceiling", self.ceiling, segment)
-        top = top * (size if self.of is None else resolve("of", self.of, segment))
+        top = top * (size if self.of is None else resolve("of", self.of, segment, least=0.0))
         half = resolve("half", self.half, segment) * size
         if self.form == "exponential":
             rate = np.log(2.0) / half
@@ -140,6 +146,8 @@ class PowerResponse:
     def curve(self, segment: Mapping[str, Any], resolve: Resolver) -> Curve:
         """Return the curve of a segment."""
         size = _size(segment) if self.per_customer else 1.0
+        if size == 0.0:
+            return _NOTHING
         scale = resolve("scale", self.scale, segment)
         power = resolve("exponent", self.exponent, segment, most=1.0)
 
@@ -176,8 +184,8 @@ class ElasticResponse:
     Examples
     --------
     >>> from clvpredict.business import ElasticResponse
-    >>> ElasticResponse((0.12, 0.04), spend="marketing_cost", of="clv").of
-    'clv'
+    >>> ElasticResponse((0.12, 0.04), spend="marketing_cost_total", of="clv_total").of
+    'clv_total'
     """
 
     elasticity: Parameter
@@ -188,7 +196,7 @@ class ElasticResponse:
         """Return the curve of a segment."""
         power = resolve("elasticity", self.elasticity, segment, most=1.0)
         spend = resolve("spend", self.spend, segment)
-        value = resolve("of", self.of, segment)
+        value = resolve("of", self.of, segment, least=0.0)
         return _curve(
             lambda s: value * np.expm1(power * np.log1p(s / spend)),
             lambda s: value * power / spend * (1.0 + s / spend) ** (power - 1.0),
@@ -209,9 +217,17 @@ class Resolver:
         self._rng = np.random.default_rng(seed)
 
     def __call__(
-        self, name: str, given: Any, segment: Mapping[str, Any], most: float = np.inf
+        self,
+        name: str,
+        given: Any,
+        segment: Mapping[str, Any],
+        *,
+        least: float | None = None,
+        most: float = np.inf,
     ) -> Array:
-        """Return draws of a parameter in (0, most], shape (draws,), or (1,) where it is known.
+        """Return draws of a parameter, shape (draws,), or (1,) where it is known.
+
+        They are in (0, most], or in [least, most].
 
         Raises
         ------
@@ -221,7 +237,7 @@ class Resolver:
         who = f"{name}={given!r} of segment {segment['segment']!r}"
         if isinstance(given, tuple) and len(given) == 2:
             mean, error = (self._number(part, segment, who) for part in given)
-            _refuse_outside(who, np.array([mean]), most)
+            _refuse_outside(who, np.array([mean]), None, most)
             return self._drawn(mean, error, most, who)
         if isinstance(given, str) or np.ndim(given) == 0:
             found = np.array([self._number(given, segment, who)])
@@ -236,7 +252,7 @@ class Resolver:
                     f"{who}: {len(found)} draws came, and at least {_FEWEST_DRAWS} are needed. For "
                     "a mean and its standard error give a tuple: (0.2, 0.05)."
                 )
-        _refuse_outside(who, found, most)
+        _refuse_outside(who, found, least, most)
         return found
 
     def _number(self, given: Any, segment: Mapping[str, Any], who: str) -> float:
@@ -382,10 +398,12 @@ def _size(segment: Mapping[str, Any]) -> float:
     return float(segment["customers"])
 
 
-def _refuse_outside(who: str, values: Array, most: float) -> None:
-    inside = (values > 0) & (values <= most) & np.isfinite(values)
+def _refuse_outside(who: str, values: Array, least: float | None, most: float) -> None:
+    low = values > 0 if least is None else values >= least
+    inside = low & (values <= most) & np.isfinite(values)
     if not inside.all():
-        allowed = "> 0 and finite" if np.isinf(most) else f"> 0 and at most {most:g}"
+        bottom = "> 0" if least is None else f">= {least:g}"
+        allowed = f"{bottom} and finite" if np.isinf(most) else f"{bottom} and at most {most:g}"
         raise OptionError(
             f"{who} must be {allowed}; {values[~inside][0]:g} came. Without that the curve does "
             "not rise, or is not concave; leave out segments that do not respond."

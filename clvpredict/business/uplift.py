@@ -148,6 +148,7 @@ def evaluate_uplift(
         "value": value,
         "segment": segment,
         "covariate": covariate,
+        "currency": data.attrs.get("currency"),
     }
     return table
 

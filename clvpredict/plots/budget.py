@@ -33,8 +33,8 @@ _FRONTIER = ("objective", "budget", "spend", "gain", "gain_lower", "gain_upper",
 _EFFECTS = ("segment", "method", "treated", "control", "effect", "effect_lower", "effect_upper")
 _OBJECTIVES = {"mean": "Most on average", "lower_quantile": "Most when things go badly"}
 _QUANTITIES = {
-    "gain": "Expected gain (money)",
-    "net_gain": "Expected gain less spend (money)",
+    "gain": "Expected gain",
+    "net_gain": "Expected gain less spend",
     "marginal_return": "What the next unit of budget adds to the objective",
 }
 
@@ -92,7 +92,7 @@ def plot_allocation(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.text(1.02, y, text, transform=beside, va="center", color=ink(ax), fontsize="small")
     heading = "Next unit\nbrings"
     ax.text(1.02, -0.6, heading, transform=beside, va="bottom", color=ink(ax), fontsize="small")
-    ax.set_xlabel("Money")
+    ax.set_xlabel(f"Spend and gain ({_money(table)})")
     thousands(ax.xaxis)
     budget = table.attrs.get("budget")
     spent = float(table["spend"].sum())
@@ -155,7 +155,7 @@ def plot_frontier(
         colour, marker = SERIES[i % len(SERIES)]
         label = _OBJECTIVES.get(objective, objective)
         if len(parts) == 1:
-            label = {"gain": "Expected gain"}.get(quantity, _QUANTITIES[quantity])
+            label = _QUANTITIES[quantity]
         known = quantity == "gain" and bool(part["gain_lower"].notna().any())
         x = part["budget"].to_numpy()
         finite = np.isfinite(part[quantity].to_numpy())
@@ -185,8 +185,9 @@ def plot_frontier(
     if any(worth.get(objective) is not None for objective, _ in parts):
         ax.plot([], [], "-.", color=FAINT, lw=1.2, label="From here more costs more than it brings")
     ax.set_xlim(0.0, float(rows["budget"].max()) * 1.02 or 1.0)
-    ax.set_xlabel("Budget (money)")
-    ax.set_ylabel(_QUANTITIES[quantity])
+    ax.set_xlabel(f"Budget ({_money(table)})")
+    unit = "" if quantity == "marginal_return" else f" ({_money(table)})"
+    ax.set_ylabel(_QUANTITIES[quantity] + unit)
     thousands(ax.xaxis)
     thousands(ax.yaxis)
     ax.set_title("What the best split of each budget brings")
@@ -255,7 +256,7 @@ def plot_uplift(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for s, t, c in zip(shown["segment"], shown["treated"], shown["control"], strict=True)
     ]
     _segments(ax, pd.Series(labels), np.arange(len(shown)))
-    ax.set_xlabel("Effect on value per treated customer (money)")
+    ax.set_xlabel(f"Effect on value per treated customer ({_money(table)})")
     thousands(ax.xaxis)
     if left_out:
         note(ax, f"{left_out:,} smaller segments are not drawn")
@@ -314,6 +315,10 @@ def _headed(ax: Axes, title: str) -> None:
         frameon=False,
         labelcolor=ink(ax),
     )
+
+
+def _money(table: pd.DataFrame) -> str:
+    return str(table.attrs.get("currency") or "money")
 
 
 def _percent(share: float) -> str:

@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import clvpredict as clv
 from clvpredict.business import (
     ElasticResponse,
     PowerResponse,
     SaturatingResponse,
     allocate_budget,
     budget_frontier,
+    segment_customers,
+    segment_table,
 )
 from clvpredict.errors import DataError, DataWarning, OptionError
 
@@ -278,6 +281,16 @@ def test_gains_are_those_of_the_formula_and_marginals_their_slope(response, gain
     assert plan.table["marginal_return"].item() == pytest.approx((more - less) / 0.02, rel=1e-5)
 
 
+def test_a_segment_without_value_or_customers_gains_nothing():
+    segments = THREE.assign(clv_total=[0.0, 9e4, 5e4], customers=[0, 900, 2500])
+    shares = SaturatingResponse((0.1, 0.05), half=2.0, of="clv_total", per_customer=True)
+    each = PowerResponse(2.0, 0.5, per_customer=True)
+    for response in (shares, each, ElasticResponse(0.1, spend=500.0, of="clv_total")):
+        plan = allocate_budget(segments, 900.0, response=response)
+        assert plan.table.loc[0, ["spend", "gain"]].tolist() == [0.0, 0.0]
+        assert plan.total["gain"] > 0
+
+
 def test_means_and_standard_errors_are_those_of_the_draws():
     response = SaturatingResponse((800.0, 300.0), half=1e-9)  # the gain is the ceiling
     plan = at_spend(response, 150.0)
@@ -382,6 +395,19 @@ def test_problems_with_segments_are_listed_together():
     assert said[2].startswith("a total beside the segments")
     assert said[3:] == ["customers", "cost_per_contact", "maximum"]
     assert [problem.count for problem in error.value.problems] == [1, 1, 1, 1, 2, 1]
+
+
+def test_a_segment_table_is_taken_as_it_is(cdnow_rfm):
+    model = clv.CLVModel(clv.MBGNBD()).fit(cdnow_rfm)
+    predictions = segment_customers(model.predict(cdnow_rfm, horizon="52W", margin=0.3))
+    segments = segment_table(model, predictions, interval=None)
+    response = SaturatingResponse((0.05, 0.02), half=2.0, of="clv_total", per_customer=True)
+    plan = allocate_budget(segments, 500.0, response=response, spend_all=False)
+    assert plan.table["segment"].tolist() == segments["segment"].tolist()[:-1]
+    assert plan.table["customers"].sum() == len(cdnow_rfm)
+    spend, half = plan.table["spend"].to_numpy(), 2.0 * plan.table["customers"].to_numpy()
+    by_hand = 0.05 * segments["clv_total"].to_numpy()[:-1] * spend / (half + spend)
+    np.testing.assert_allclose(plan.table["gain"], by_hand, rtol=2e-3)
 
 
 @pytest.mark.parametrize("segments", [pd.DataFrame(), "segments"])
