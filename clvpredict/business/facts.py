@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,16 @@ NO_CODE = -1
 _MOST_SEGMENTS = 1_000
 
 
-def labelled(column: pd.Series) -> tuple[Codes, list[str], bool]:
-    """Codes and texts of a column's values, and whether their order means something.
+def labelled(column: pd.Series, known: Sequence[str] = ()) -> tuple[Codes, list[str], bool]:
+    """Codes and names of a column's values, and whether their order means something.
+
+    Parameters
+    ----------
+    column : Series
+        A categorical keeps its order; other values are sorted.
+    known : sequence of str
+        Names that come first, and exist although nobody has them, unless the column is a
+        categorical (a CSV does not know that it was one).
 
     Raises
     ------
@@ -27,25 +36,23 @@ def labelled(column: pd.Series) -> tuple[Codes, list[str], bool]:
         If there are more values than a table of segments can have.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
-        kept = column.cat.categories
-        codes = column.cat.codes.to_numpy().astype(np.intp)
-        ordered = bool(column.cat.ordered)
+        values, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.intp)
+        ordered, names = bool(column.cat.ordered), [text_of(v) for v in values]
+        known = names
     else:
-        codes, kept = pd.factorize(column)
-        order = sorted(range(len(kept)), key=lambda k: _sortable(kept[k]))
-        place = np.empty(len(kept), dtype=np.intp)
-        place[order] = np.arange(len(kept))
-        codes = np.where(codes < 0, NO_CODE, place[codes]) if len(kept) else codes
-        kept, ordered = pd.Index([kept[k] for k in order]), False
-    if len(kept) > _MOST_SEGMENTS:
+        codes, values = pd.factorize(column)
+        ordered, names = False, [text_of(v) for v in values]
+    if len(values) > _MOST_SEGMENTS:
         raise OptionError(
-            f"column '{column.name}' has {len(kept):,} values, too many for segments. Make tiers "
-            f"of a number: segment_customers(table, by='value', of='{column.name}'); or group "
-            "the values first."
+            f"column '{column.name}' has {len(values):,} values, too many for segments. Make "
+            f"tiers of a number: segment_customers(table, by='value', of='{column.name}'); or "
+            "group the values first."
         )
-    same, labels = pd.factorize(np.array([_text(v) for v in kept], dtype=object))
-    codes = np.where(codes < 0, NO_CODE, same[codes]) if len(kept) else codes
-    return codes.astype(np.intp), [str(label) for label in labels], ordered
+    rising = sorted(range(len(values)), key=lambda k: _sortable(values[k]))
+    labels = list(dict.fromkeys([*known, *(names[k] for k in rising)]))
+    # The last place is for those without a value, whose code is −1.
+    place = np.array([*(labels.index(name) for name in names), NO_CODE], dtype=np.intp)
+    return place[codes], labels, ordered
 
 
 def _sortable(value: Any) -> tuple[bool, Any, str]:
@@ -53,7 +60,10 @@ def _sortable(value: Any) -> tuple[bool, Any, str]:
     return not number, value if number else 0, str(value)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The name of a segment: of 2.0 it is ``"2"``, and of a day it has no midnight."""
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return str(value.date())
     whole = isinstance(value, float | np.floating) and float(value).is_integer()
     return str(int(value)) if whole else str(value)
 

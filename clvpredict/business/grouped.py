@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.business.asked import Asked, as_asked
-from clvpredict.business.facts import Codes, labelled, numbers
-from clvpredict.business.segments import segments_in
+from clvpredict.business.facts import Codes, labelled, numbers, text_of
+from clvpredict.business.segments import SEGMENTS_KEY, segments_in
 from clvpredict.errors import DataError, OptionError, Problem, refuse_unknown
 from clvpredict.rfm import Array
 
@@ -60,7 +60,8 @@ class Grouped:
                 "this is a table of histories, and predictions are needed: give what "
                 "model.predict(rfm, horizon=...) returns, with its segments."
             )
-        codes, labels, _ = labelled(column)
+        rules = predictions.attrs.get(SEGMENTS_KEY) or {}
+        codes, labels, _ = labelled(column, (rules.get(by) or {}).get("categories") or ())
         missing = codes < 0
         if missing.any():
             fix = f"name their segment: segment_customers(table, by='{by}', missing='unknown')"
@@ -121,7 +122,7 @@ class Grouped:
         if isinstance(given, str):
             values = numbers(self.asked.customers, given, name)
         elif isinstance(given, Mapping):
-            known = {str(segment): float(value) for segment, value in given.items()}
+            known = {text_of(segment): float(value) for segment, value in given.items()}
             lacking = [k for k in self.labels if k not in known]
             strange = [k for k in known if k not in self.labels]
             if lacking or strange:

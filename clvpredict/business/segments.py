@@ -50,7 +50,7 @@ def segment_customers(
         ``"value"``: tiers of a number, by share of the customers or by thresholds.
         ``"lifecycle"``: new, growing, loyal, at risk, lost. ``"rfm"``: scores of recency,
         frequency and money, and their usual names. Otherwise the name of a column (channel,
-        country, product line), or of several.
+        country, product line), or a list of several.
     rule : mapping, optional
         Instead of ``by``: the rule of an earlier table, ``earlier.attrs["clvpredict_segments"]
         ["segment"]``, with the thresholds that were learnt then.
@@ -126,7 +126,7 @@ def segment_customers(
         ordered=found.ordered,
     )
     rules = dict(predictions.attrs.get(SEGMENTS_KEY) or {})
-    rules[name] = {**record, "missing": missing}
+    rules[name] = {**record, "missing": missing, "categories": labels}
     out.attrs = {**predictions.attrs, SEGMENTS_KEY: rules}
     return out
 

@@ -188,6 +188,35 @@ def test_what_the_table_says_of_itself(customers, table, tmp_path):
     assert back.attrs["rule"] == table.attrs["rule"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_read_from_disk_gives_the_same(model, customers, tmp_path, suffix):
+    found = segment_customers(customers, by="lifecycle")
+    clv.write_table(found, tmp_path / f"customers{suffix}")
+    again = segment_table(model, read_table(tmp_path / f"customers{suffix}"), interval=None)
+    pd.testing.assert_frame_equal(again, segment_table(model, found, interval=None))
+
+
+def test_cohorts_and_costs_by_number(model, customers):
+    age = pd.to_timedelta(customers["T"] * 7, unit="D")
+    months = (pd.Timestamp("1997-09-30") - age).dt.to_period("M").dt.to_timestamp()
+    table = segment_table(model, customers.assign(cohort=months), "cohort", interval=None)
+    assert table["segment"].tolist() == ["1997-01-01", "1997-02-01", "1997-03-01", "Total"]
+    found = customers.assign(region=np.where(customers.index % 2, 1.0, 2.0))
+    table = segment_table(model, found, "region", cac={1: 3.0, 2.0: 4.0}, interval=None)
+    assert table["cac"].tolist()[:2] == [3.0, 4.0]
+
+
+@pytest.mark.slow
+def test_a_posterior_adds_up_too(rfm):
+    model = clv.CLVModel(clv.MBGNBD()).fit(rfm, method="laplace", seed=1)
+    found = segment_customers(model.predict(rfm, horizon="52W", draws=50))
+    table = segment_table(model, found, predictive=False, draws=50)
+    assert table["clv_total"].iloc[-1] == pytest.approx(found["clv"].sum(), abs=0.005)
+    assert table["clv_total"].iloc[:-1].sum() == pytest.approx(found["clv"].sum(), abs=0.005)
+    assert (table["clv_total_lower"] < table["clv_total"]).all()
+    assert (table["clv_total"] < table["clv_total_upper"]).all()
+
+
 def test_the_new_customer_is_in_no_segment(model, rfm):
     found = model.predict(rfm, horizon="52W", add_new=True)
     table = segment_table(model, segment_customers(found, by="rfm"), interval=None)
