@@ -67,7 +67,7 @@ def append_history(
     ------
     OptionError
         If the predictions were asked for otherwise than those in the file (horizon, margin,
-        discounting, costs, currency, level), which would compare what is not alike.
+        discounting, costs, currency, level, changed rates), which would compare what is not alike.
     DataError, ArtefactError
         If the file is no such history, or of a later version.
 
@@ -90,7 +90,8 @@ def append_history(
         raise OptionError(f"'{path}': a history is a Parquet file; let its name end in .parquet.")
     before = read_history(path) if path.exists() else None
     asked = as_asked(model, predictions, horizon, **terms)
-    told = told_terms(model, asked, currency_of(predictions)) | {"interval": interval}
+    told = told_terms(model, asked, currency_of(predictions))
+    told |= {"changed": _plain(model.changed_), "interval": interval}
     if before is not None:
         _check_terms(before.attrs[HISTORY_KEY]["terms"], told, path)
     day = _day(predictions, as_of)

@@ -77,6 +77,7 @@ def test_history_says_what_was_asked_and_of_which_model(history, refits):
             "costs": None,
             "fallback_spend": None,
             "currency": "EUR",
+            "changed": {},
             "interval": 0.9,
         },
     }
@@ -257,12 +258,12 @@ def test_movers_and_those_who_left(refits):
 def test_intervals_are_of_draws_in_common(refits):
     """What both sides of a difference share cancels; levels are those of predict_totals."""
     (model0, before), (model1, after) = refits
-    table = explain_change(model0, before, model1, after, draws=200).set_index("part")
+    table = explain_change(model0, before, model1, after, draws=60).set_index("part")
     width = table["upper"] - table["lower"]
     assert width["behaviour"] < 0.5 * width["before"]
     assert width["parameters"] > width["after"]
     total = model1.predict_totals(
-        after, horizon="52W", margin=MARGIN, segment="channel", draws=200, interval=0.9
+        after, horizon="52W", margin=MARGIN, segment="channel", draws=60, interval=0.9
     )
     ends = total.loc["all", ["clv_lower", "clv_upper"]].tolist()
     assert table.loc["after", ["lower", "upper"]].tolist() == pytest.approx(ends)
