@@ -36,6 +36,8 @@ def labelled(column: pd.Series, known: Sequence[str] = ()) -> tuple[Codes, list[
         If there are more values than a table of segments can have.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
+        if len(column.cat.categories) > _MOST_SEGMENTS:
+            column = column.cat.remove_unused_categories()
         values, codes = column.cat.categories, column.cat.codes.to_numpy().astype(np.intp)
         ordered, names = bool(column.cat.ordered), [text_of(v) for v in values]
         known = names
@@ -68,6 +70,37 @@ def text_of(value: Any) -> str:
     return str(int(value)) if whole else str(value)
 
 
+def floats(name: str, given: Any) -> tuple[float, ...]:
+    """Several numbers of an option.
+
+    Raises
+    ------
+    OptionError
+        If they are none, or not finite.
+    """
+    try:
+        found = tuple(float(value) for value in given)
+    except (TypeError, ValueError):
+        found = (np.nan,)
+    if isinstance(given, str) or not found or not np.isfinite(found).all():
+        raise OptionError(f"{name}={given!r} must be a list of finite numbers.")
+    return found
+
+
+def finite(name: str, given: Any, example: str) -> float:
+    """A number of an option.
+
+    Raises
+    ------
+    OptionError
+        If it is none, or not finite.
+    """
+    number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    if not number or not np.isfinite(given):
+        raise OptionError(f"{name}={given!r} must be a finite number, e.g. {example}.")
+    return float(given)
+
+
 def numbers(table: pd.DataFrame, column: str, purpose: str, *, infinite: bool = False) -> Array:
     """A column as numbers, NaN where missing.
 
@@ -81,8 +114,8 @@ def numbers(table: pd.DataFrame, column: str, purpose: str, *, infinite: bool = 
         out = values.to_numpy(np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise OptionError(
-            f"column '{column}' is not of numbers ({values.dtype}); to segment by its values, "
-            f"give by='{column}'."
+            f"{purpose} needs numbers, and the column '{column}' is not of numbers "
+            f"({values.dtype})."
         ) from error
     if not infinite and np.isinf(out).any():
         raise OptionError(f"column '{column}' is infinite for {int(np.isinf(out).sum()):,} rows.")

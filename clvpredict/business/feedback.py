@@ -23,6 +23,7 @@ _FUNCTION_WORDS = frozenset(
     )
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_NO_TEXT = re.compile(r"<[^<>]+>|https?://\S+")
 # A text is judged by its words from so many on. About one in four words of English sentences is
 # one of these; telegrams ("great price, fast delivery") have words of the lexicon instead.
 _ENOUGH_WORDS, _LEAST_SHARE = 6, 0.1
@@ -59,8 +60,9 @@ def score_feedback(
         Per text, in their order, with their index: `customer_id` (if given), `sentiment` from
         −1 (bad) to 1 (good), `words`, and `known_words` (which the lexicon scored). A text
         without a known word is scored 0, as neutral. Empty and missing texts have a missing
-        sentiment. Per customer: `customer_id`, `sentiment` (the mean over their texts), `texts`,
-        `scored_texts`; customers all of whose texts are empty have a missing sentiment.
+        sentiment; HTML tags and links are no text. Per customer: `customer_id`, `sentiment` (the
+        mean over their texts), `texts`, `scored_texts`; customers all of whose texts are empty
+        have a missing sentiment.
         ``attrs["feedback"]`` counts texts, scored, empty, and without known words, and those
         that do not look English.
 
@@ -98,7 +100,7 @@ def score_feedback(
             f"per_customer=True needs the customers' ids: give a DataFrame with the columns "
             f"'{on}' and '{text}'."
         )
-    written = column.map(lambda v: v.strip() if isinstance(v, str) else None).to_numpy(object)
+    written = [_NO_TEXT.sub(" ", v).strip() if isinstance(v, str) else "" for v in column]
     # Short answers repeat; each is scored once.
     place, distinct = pd.factorize(np.array([v or None for v in written], dtype=object))
     scores = _scores([str(v) for v in distinct])

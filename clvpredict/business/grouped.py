@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.business.asked import Asked, as_asked
-from clvpredict.business.facts import Codes, labelled, numbers, text_of
+from clvpredict.business.facts import Codes, finite, labelled, numbers, text_of
 from clvpredict.business.segments import SEGMENTS_KEY, segments_in
 from clvpredict.errors import DataError, OptionError, Problem, refuse_unknown
 from clvpredict.rfm import Array
@@ -53,6 +53,11 @@ class Grouped:
             If customers have no segment.
         """
         refuse_unknown("drawing", drawing, _DRAWING)
+        if not isinstance(predictions, pd.DataFrame) or not hasattr(model, "predict_draws"):
+            raise OptionError(
+                "give the fitted model and its predictions with their segments, in this order; "
+                f"{type(model).__name__} and {type(predictions).__name__} came."
+            )
         asked = as_asked(model, predictions, **drawing)
         column = segments_in(asked.customers, by)
         if "p_alive" not in asked.customers.columns:
@@ -122,7 +127,7 @@ class Grouped:
         if isinstance(given, str):
             values = numbers(self.asked.customers, given, name)
         elif isinstance(given, Mapping):
-            known = {text_of(segment): float(value) for segment, value in given.items()}
+            known = {text_of(segment): finite(name, v, "12.5") for segment, v in given.items()}
             lacking = [k for k in self.labels if k not in known]
             strange = [k for k in known if k not in self.labels]
             if lacking or strange:
@@ -134,7 +139,7 @@ class Grouped:
                 )
             values = np.array([known[k] for k in self.labels])[self.codes]
         else:
-            values = np.full(len(self.codes), float(given))
+            values = np.full(len(self.codes), finite(name, given, "12.5"))
         bad = int((~(np.isfinite(values) & (values >= 0))).sum())
         if bad:
             raise OptionError(

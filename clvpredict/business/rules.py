@@ -19,6 +19,7 @@ from clvpredict.business.facts import (
     NO_CODE,
     Codes,
     between_units,
+    finite,
     known_unit_of,
     labelled,
     numbers,
@@ -89,6 +90,11 @@ class Rule(ABC):
     def sort(self, table: pd.DataFrame) -> Sorted:
         """Apply the fitted rule."""
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it has learnt what it learns."""
+        return getattr(self, "cuts", ()) is not None
+
     def record(self) -> dict[str, Any]:
         """The rule as plain JSON."""
         return {"kind": self.kind, **_plain(asdict(self))}
@@ -134,6 +140,13 @@ class Lifecycle(Rule):
 
     def fitted(self, table: pd.DataFrame) -> Self:
         """Check the thresholds, and note the unit."""
+        for name, example in (
+            ("active_from", "0.5"),
+            ("lost_below", "0.2"),
+            ("loyal_from", "3"),
+            ("silent_above", "0.5"),
+        ):
+            finite(name, getattr(self, name), example)
         if not 0 <= self.lost_below <= self.active_from <= 1:
             raise OptionError(
                 f"lost_below={self.lost_below!r} and active_from={self.active_from!r} must be "
@@ -150,9 +163,10 @@ class Lifecycle(Rule):
     def _age(self, unit: TimeUnit | None) -> float:
         if isinstance(self.new_within, str):
             return known_unit_of(unit, f"new_within={self.new_within!r}").periods(self.new_within)
-        if not (np.isfinite(self.new_within) and self.new_within >= 0):
+        age = finite("new_within", self.new_within, "13, or '13W'")
+        if age < 0:
             raise OptionError(f"new_within={self.new_within!r} must be a length of time >= 0.")
-        return float(self.new_within)
+        return age
 
     def sort(self, table: pd.DataFrame) -> Sorted:
         """Test the conditions, the first before the second."""

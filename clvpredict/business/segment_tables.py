@@ -133,6 +133,7 @@ def segment_table(
         raise OptionError(f"total={total!r} is a segment; give total='All customers'.")
     money = ["clv", "net_clv"] if "net_clv" in predictions.columns else ["clv"]
     money = money if has_money(model) else []
+    signals = [signals] if isinstance(signals, str) else signals
     # What may be refused comes before what takes time.
     given = {"cac": cac, "marketing_cost": marketing_cost}
     costs = {n: group.per_customer(n, v) for n, v in given.items() if v is not None}

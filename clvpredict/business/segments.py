@@ -163,9 +163,9 @@ def _rule(by: str | Sequence[str], options: Mapping[str, Any]) -> Rule:
         kind = _NAMED[by]
         refuse_unknown(f"by={by!r}", options, kind.options())
         return kind(**options)
-    columns = (by,) if isinstance(by, str) else tuple(by)
+    columns = (by,) if isinstance(by, str) else tuple(by) if isinstance(by, Sequence) else ()
     if not columns:
-        raise OptionError("by=[] names no column; give one or more, or 'value'.")
+        raise OptionError(f"by={by!r} names no column; give one or more, or 'value'.")
     if options:
         raise OptionError(
             f"by={by!r} is a column, which takes no options; {', '.join(map(repr, options))} came. "
@@ -179,13 +179,24 @@ def _stored(
 ) -> tuple[Rule, dict[str, Any]]:
     if options or by != "value":
         raise OptionError("a stored rule has its options; leave by= and the others out.")
+    if not isinstance(rule, Mapping):
+        raise OptionError(_WHERE.format(came=type(rule).__name__))
     record = dict(rule)
     if record.get("kind") not in _KINDS:
         raise unknown_option("kind of rule", record.get("kind"), _KINDS)
     kind = _KINDS[record["kind"]]
     known = {field.name for field in fields(kind)}
     parts = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k in known}
-    return kind(**parts), record
+    found = kind(**parts)
+    if not found.is_fitted:
+        raise OptionError(_WHERE.format(came="a rule without its thresholds"))
+    return found, record
+
+
+_WHERE = (
+    "rule must be what an earlier table keeps, whole: rule=earlier.attrs['clvpredict_segments']"
+    "['segment']; {came} came."
+)
 
 
 def _horizon(table: pd.DataFrame) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def join_signals(
 
 def _read(signals: pd.DataFrame | pd.Series, on: str) -> tuple[pd.DataFrame, pd.Series]:
     """The signals, and the id of each row."""
+    indexed = isinstance(signals, pd.Series)
     if isinstance(signals, pd.Series):
         signals = signals.to_frame(name="signal" if signals.name is None else signals.name)
     if not isinstance(signals, pd.DataFrame):
@@ -128,10 +129,9 @@ def _read(signals: pd.DataFrame | pd.Series, on: str) -> tuple[pd.DataFrame, pd.
         )
     if on in signals.columns:
         return signals.drop(columns=on), signals[on]
-    if signals.index.name == on or isinstance(signals.index.name, str):
-        return signals, pd.Series(signals.index, index=signals.index, name=on)
-    require_column(signals, on, "on")
-    raise AssertionError  # pragma: no cover
+    if not indexed and signals.index.name != on:
+        require_column(signals, on, "on")
+    return signals, pd.Series(signals.index, index=signals.index, name=on)
 
 
 def _columns(
@@ -140,8 +140,13 @@ def _columns(
     if aggregate is not None and aggregate not in AGGREGATES:
         raise unknown_option("aggregate", aggregate, AGGREGATES)
     names = list(frame.columns) if columns is None else list(columns)
-    if isinstance(columns, str) or not names:
-        raise OptionError(f"columns={columns!r} must be a list of columns of the signals.")
+    if not names:
+        raise OptionError("the signals have no column besides the ids, or columns=[] names none.")
+    if isinstance(columns, str):
+        raise OptionError(f"columns={columns!r} must be a list: columns=[{columns!r}].")
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()].tolist()
+        raise OptionError(f"the signals have columns twice: {', '.join(map(repr, twice))}.")
     for name in names:
         values = require_column(frame, name, "columns")
         if aggregate in _OF_NUMBERS and not types.is_numeric_dtype(values.dtype):
@@ -219,7 +224,13 @@ def _one_each(kept: pd.DataFrame, aggregate: str | None, on: str) -> pd.DataFram
     grouped = kept.groupby(level=0, sort=False, observed=True)
     if aggregate == "sum":  # of nothing known it is not 0
         return grouped.sum(min_count=1)
-    return pd.DataFrame(grouped.agg(aggregate))
+    try:
+        return pd.DataFrame(grouped.agg(aggregate))
+    except TypeError as error:
+        raise OptionError(
+            f"aggregate={aggregate!r} cannot be made of these values: {error}. Give "
+            "aggregate='last', or columns of one type."
+        ) from error
 
 
 def _nobody(own: pd.Series, ids: pd.Series, on: str) -> Problem:
@@ -242,7 +253,7 @@ def _report(lacking: dict[str, int], customers: int, elsewhere: int, unnamed: in
             names = ", ".join(repr(n) for n, lacks in lacking.items() if lacks == number)
             share = 100 * number / customers
             parts.append(
-                f"{number:,} of {customers:,} customers ({share:.3g} %) have no value of {names}"
+                f"{number:,} of {customers:,} customers ({share:.4g} %) have no value of {names}"
             )
     if elsewhere:
         parts.append(f"{elsewhere:,} ids of the signals are no customer of the table")

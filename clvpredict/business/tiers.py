@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.facts import NO_CODE, currency_of, numbers
+from clvpredict.business.facts import NO_CODE, currency_of, floats, numbers
 from clvpredict.business.rules import Rule, Sorted
 from clvpredict.errors import DataWarning, OptionError, notify
 from clvpredict.rfm import Array
@@ -54,15 +54,15 @@ class ValueTiers(Rule):
         if self.thresholds is not None:
             if self.shares is not None:
                 raise OptionError("give shares or thresholds of value tiers, not both.")
-            found = [float(v) for v in self.thresholds]
-            if not found or not np.isfinite(found).all() or (np.diff(found) >= 0).any():
+            found = floats("thresholds", self.thresholds)
+            if (np.diff(found) >= 0).any():
                 raise OptionError(
                     f"thresholds={list(self.thresholds)} must be falling numbers, the least value "
                     "of the best tier first, e.g. [100, 20]."
                 )
             names = self._names(len(found) + 1, _between(found, currency_of(table)))
-            return replace(self, of=of, thresholds=tuple(found), labels=names, cuts=tuple(found))
-        shares = (0.2, 0.3, 0.5) if self.shares is None else tuple(map(float, self.shares))
+            return replace(self, of=of, thresholds=found, labels=names, cuts=found)
+        shares = (0.2, 0.3, 0.5) if self.shares is None else floats("shares", self.shares)
         if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1.0) > 1e-6:
             raise OptionError(
                 f"shares={list(shares)} must be two or more shares of the customers, the best "

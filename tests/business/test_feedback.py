@@ -51,6 +51,13 @@ def test_empty_texts_have_no_score_and_are_counted():
     assert said["not_english"] == 0
 
 
+def test_tags_links_and_kinds_of_columns():
+    got = score_feedback(pd.Series(["<b>Great!</b> https://shop.example/x", pd.NA], dtype="string"))
+    assert got["sentiment"].iloc[0] == 1.0
+    assert got["words"].tolist() == [1, 0]
+    assert len(score_feedback([])) == 0
+
+
 def test_equal_texts_have_equal_scores_wherever_they_stand():
     got = score_feedback(["Great!", "Awful.", None, " Great! "])["sentiment"]
     assert got.iloc[0] == got.iloc[3] == 1.0

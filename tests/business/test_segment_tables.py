@@ -231,6 +231,8 @@ def test_the_new_customer_is_in_no_segment(model, rfm):
         ({"by": "chanel"}, "Did you mean 'channel'"),
         ({"cac": {"Top 20 %": 5}}, "no entry for 'Next 30 %', 'Last 50 %'"),
         ({"cac": -1}, "finite number >= 0"),
+        ({"cac": [1, 2]}, "finite number"),
+        ({"cac": "channel"}, "cac needs numbers"),
         ({"cross_sell": "frequency"}, r"share from 0 to 1.*0 to"),
         ({"cross_sell": "channel"}, "share from 0 to 1"),
         ({"signals": ["channel"]}, "not of numbers"),
@@ -252,6 +254,9 @@ def test_predictions_of_another_model_or_none(model, rfm, customers):
     lost.attrs = {}
     with pytest.raises(OptionError, match="does not say its horizon"):
         segment_table(model, lost)
+    for first, second in ((customers, model), (model.spend, customers)):
+        with pytest.raises(OptionError, match="in this order"):
+            segment_table(first, second)
     with pytest.raises(DataError, match="without a value of 'channel'"):
         segment_table(model, customers.assign(channel=None), "channel")
 

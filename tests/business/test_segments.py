@@ -91,6 +91,8 @@ def test_tiers_of_any_number(predictions):
     ("options", "said"),
     [
         ({"shares": [0.2, 0.3]}, "add up to 1"),
+        ({"shares": [np.nan, 1.0]}, "finite numbers"),
+        ({"thresholds": "abc"}, "finite numbers"),
         ({"thresholds": [1, 2]}, "falling"),
         ({"shares": [0.5, 0.5], "labels": ["a"]}, "2 different names"),
         ({"of": "channel"}, "channel"),
@@ -318,6 +320,13 @@ def test_rules_that_are_none(predictions):
         segment_customers(predictions, rule={"kind": "magic"})
     with pytest.raises(OptionError, match="leave by= and the others out"):
         segment_customers(predictions, "rfm", rule={"kind": "value"})
+    for rule in ("value", {"kind": "value"}, {"kind": "rfm"}):
+        with pytest.raises(OptionError, match="what an earlier table keeps"):
+            segment_customers(predictions, rule=rule)
+    with pytest.raises(OptionError, match="loyal_from='3'"):
+        segment_customers(predictions, by="lifecycle", loyal_from="3")
+    with pytest.raises(OptionError, match="new_within=None"):
+        segment_customers(predictions, by="lifecycle", new_within=None)
     with pytest.raises(OptionError, match="takes no options"):
         segment_customers(predictions, "frequency", shares=[1])
     with pytest.raises(DataError, match="no customers"):

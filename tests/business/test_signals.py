@@ -32,7 +32,7 @@ def test_rows_index_and_attrs_stay(table):
 def test_coverage_is_told_and_kept(table):
     signals = pd.DataFrame({"customer_id": [1, 9, None], "nps": [4.0, 5.0, 6.0]})
     with pytest.warns(
-        DataWarning, match=r"2 of 3 customers \(66.7 %\).*'nps'; 1 ids.*; 1 rows .* no id"
+        DataWarning, match=r"2 of 3 customers \(66.67 %\).*'nps'; 1 ids.*; 1 rows .* no id"
     ):
         got = join_signals(table, signals)
     assert got["nps"].isna().tolist() == [True, False, True]
@@ -136,6 +136,15 @@ def test_what_cannot_be_joined(table):
         join_signals(table, signals, on="client")
     with pytest.raises(OptionError, match="aggregate='avg'"):
         join_signals(table, signals, aggregate="avg")
+    with pytest.raises(OptionError, match=r"columns=\['clv'\]"):
+        join_signals(table, signals, columns="clv")
+    with pytest.raises(OptionError, match="no column besides"):
+        join_signals(table, signals[["customer_id"]])
+    with pytest.raises(OptionError, match="twice: 'clv'"):
+        join_signals(table, signals[["customer_id", "clv", "clv"]])
+    mixed = pd.DataFrame({"customer_id": [1, 1, 2, 3], "label": ["a", 1, "b", "c"]})
+    with pytest.raises(OptionError, match="aggregate='last'"):
+        join_signals(table, mixed, aggregate="max")
     with pytest.raises(OptionError, match="nsp"):
         join_signals(table, signals, columns=["nsp"])
     with pytest.raises(OptionError, match="list came"):
