@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Of draws × cells, for each of three quantities.
 _MOST_NUMBERS = 10_000_000
 _GROUP = "cohort and label"
+#: Columns of the tables, which a channel may not be called.
+_TAKEN = {"cohort", "age", "period", "customers", "complete", "forecast", "active", "orders"}
+_TAKEN |= {"revenue", "margin", "cac"}
 #: Customers who have bought in the last period already cannot become active in it.
 _KINDS = 2
 
@@ -172,6 +175,11 @@ def read_grid(transactions: object, wanted: Wanted, log: LogOptions) -> tuple[Gr
     _check_whole("seed", wanted.seed, 0)
     check_shares(interval=wanted.interval)
     name, attributes = _labels(wanted.channel)
+    if name in _TAKEN:
+        raise OptionError(
+            f"channel={name!r} would be a column of the table that is there already; rename it, "
+            f"e.g. to '{name}_of_customer'."
+        )
     if name is not None and attributes is None:
         settings = replace(settings, names={**settings.names, "label": name})
     from clvpredict.transactions.activity import (
@@ -292,8 +300,10 @@ def _observed(cells: pd.DataFrame, window: Window, name: str | None, max_age: in
 def _completed(grid: Grid, wanted: Wanted, people: RFMSummary) -> Grid:
     """Add what the model expects of these customers after the end of observation."""
     window, (n_labels, cohorts, ages) = grid.window, grid.shape
-    begin = window.last + window.last_is_whole
-    ahead = np.arange(begin, window.last + ages)
+    ahead = np.arange(window.last + window.last_is_whole, window.last + ages)
+    ends = np.array(window.ahead(ahead))
+    # With weekly purchases a month may have no week left.
+    ahead, ends = ahead[ends > 0], ends[ends > 0].tolist()
     money = has_money(wanted.model)
     quantities = {"active": "active", "orders": "purchases"}
     if money:
@@ -315,7 +325,7 @@ def _completed(grid: Grid, wanted: Wanted, people: RFMSummary) -> Grid:
     terms: dict[str, Any] = {"draws": wanted.draws, "seed": wanted.seed}
     if money:
         terms |= {"discounting": "none", "margin": 1.0}
-    future = wanted.model.predict_periods(people, ends=window.ahead(ahead), by=_GROUP, **terms)
+    future = wanted.model.predict_periods(people, ends=ends, by=_GROUP, **terms)
     values = {
         name: future[source].transpose("draw", _GROUP, "period").to_numpy()
         for name, source in quantities.items()

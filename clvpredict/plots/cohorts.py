@@ -139,8 +139,9 @@ def _meaning(table: pd.DataFrame, marked: npt.NDArray[np.bool_], small: bool) ->
     if not marked.any():
         return ""
     where = "hatched" if small else "right of the line"
-    what = "forecast" if table["forecast"].any() else "observed in part"
-    return f"\n({where}: {what})"
+    part = (~table["complete"] & ~table["forecast"] & (table["customers"] > 0)).any()
+    what = ["forecast"] * bool(table["forecast"].any()) + ["observed in part"] * bool(part)
+    return f"\n({where}: {' or '.join(what)})"
 
 
 def plot_cohort_curves(
@@ -332,7 +333,7 @@ def plot_payback(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(bottom=min(0.0, float(np.nanmin(table["cumulative_margin"]))))
     thousands(ax.yaxis)
     _whole_ages(ax)
-    finish(ax, legend="lower right")
+    finish(ax, legend="best")
     return ax
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clvpredict.errors import DataError, DataWarning, Problem, notify
+from clvpredict.errors import DataError, DataWarning, OptionError, Problem, notify
 from clvpredict.rfm import Array, RFMSummary
 from clvpredict.transactions import arrays
 from clvpredict.transactions.calendar import Calendar, Window
@@ -87,7 +87,14 @@ def opened_log(transactions: object, settings: Settings, calendar: Calendar) -> 
     ------
     DataError
         Listing every problem.
+    OptionError
+        If the calendar's periods are shorter than the collapse periods.
     """
+    if settings.collapse == "W" and calendar.every == "D":
+        raise OptionError(
+            "with collapse='W' purchases are known by the week, not by the day: choose weeks "
+            "('W') or longer periods, or collapse='D'."
+        )
     with opened(transactions, settings.names) as source:
         ready = prepare(source, settings)
         table = _by_customer(ready, settings, calendar)

@@ -239,6 +239,10 @@ def test_what_is_refused():
         cohort_table(FEW, max_age=-1)
     with pytest.raises(DataError, match=r"no column 'chanel' among.*Did you mean 'channel'"):
         cohort_table(FEW, channel="chanel")
+    with pytest.raises(OptionError, match="'cohort_of_customer'"):
+        cohort_table(FEW.rename(columns={"channel": "cohort"}), channel="cohort")
+    with pytest.raises(OptionError, match="known by the week"):
+        cohort_table(FEW, "D", collapse="W")
     with pytest.raises(DataError, match="tells no groups"):
         cohort_table(FEW, channel="amount")
 
@@ -312,6 +316,20 @@ def test_customers_who_bought_this_period_are_not_active_twice(model):
     np.testing.assert_array_equal(april["retention"], 1.0)
     assert (april["orders"] > 100).all()
     assert len(rfm) == 300
+
+
+@pytest.mark.parametrize("end", ["1997-09-29", "1997-10-02", "1997-10-05"])
+def test_weekly_purchases_are_forecast_by_the_week(cdnow, end):
+    rfm = clv.rfm_summary(cdnow, observation_end=end, collapse="W", time_unit="W")
+    fit = clv.MBGNBD().fit(rfm)
+    options = {"observation_end": end, "collapse": "W", "amount": None, "max_age": 10}
+    plain = cohort_table(cdnow, "M", **options).set_index("period")
+    table = cohort_table(cdnow, "M", model=fit, draws=200, **options).set_index("period")
+    added = (table["orders"] - plain["orders"].fillna(0)).groupby("period").sum()
+    # Weeks by their Mondays: September ends with that of the 29th, October has four.
+    assert added["1997-09-01"] == 0
+    until = fit.predict_totals(rfm, horizon="4W")["expected_purchases"].iloc[0]
+    assert added["1997-10-01"] == pytest.approx(until, rel=0.05)
 
 
 def test_a_model_of_purchases_completes_no_money(cdnow):

@@ -227,3 +227,10 @@ def test_a_single_cell(mine):
     assert mesh(mine).tolist() == [[10.0]]
     ax = plot_cohort_curves(one, "net_of_cac")
     assert list(ax.get_lines()[0].get_ydata()) == [-10.0]
+
+
+def test_both_reasons_of_hatching_are_said(mine):
+    table = cohorts()
+    table.loc[0, "complete"] = False  # observation began within the first period
+    plot_cohorts(table, "cumulative_margin", ax=mine)
+    assert "(hatched: forecast or observed in part)" in mine.get_xlabel()
