@@ -36,7 +36,7 @@ def acquisition_table(
     costs: Costs | Mapping[Any, Costs] | None = None,
     first_purchase: float | Mapping[Any, float] | None = None,
     target_ratio: float = 3.0,
-    target_payback: float | str | timedelta = "12M",
+    target_payback: float | str | timedelta | None = None,
     interval: float = 0.9,
     **terms: Any,
 ) -> pd.DataFrame:
@@ -62,8 +62,9 @@ def acquisition_table(
         0: leave it out.
     target_ratio : float
         Of value to CAC, that is wanted: 3 is the usual rule of thumb.
-    target_payback : float, str or timedelta
-        Time within which the CAC is wanted back.
+    target_payback : float, str or timedelta, optional
+        Time within which the CAC is wanted back; by default 12 months, or the horizon if that
+        is shorter.
     interval : float
         Level.
     **terms
@@ -93,16 +94,19 @@ def acquisition_table(
     >>> import clvpredict as clv
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
     >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
-    >>> found = clv.business.acquisition_table(model, horizon="104W", cac=12.0, margin=0.3)
+    >>> found = clv.business.acquisition_table(
+    ...     model, horizon="104W", cac=12.0, margin=0.3, draws=100
+    ... )
     >>> found[["value_at_acquisition", "value_to_cac"]].round(1).values.tolist()
-    [[21.3, 1.8]]
+    [[34.6, 2.9]]
     """
     if not target_ratio > 0:
         raise OptionError(f"target_ratio={target_ratio!r} must be above 0, e.g. 3.")
     rows = {}
     for name, one in _channels(models, cac, margin, costs, first_purchase).items():
         new = _New(one, horizon, terms)
-        within = new.periods(target_payback)
+        within = new.periods("12M" if target_payback is None else target_payback)
+        within = min(within, new.horizon) if target_payback is None else within
         if within > new.horizon:
             raise OptionError(
                 f"target_payback={target_payback!r} is after the horizon {horizon!r}; give a "
@@ -130,7 +134,7 @@ def acquisition_table(
     out.attrs = {
         "horizon": str(horizon),
         "target_ratio": target_ratio,
-        "target_payback": str(target_payback),
+        "target_payback": "12M" if target_payback is None else str(target_payback),
         "interval": interval,
         "time_unit": _unit_of(models),
     }

@@ -203,6 +203,8 @@ def customer_equity(
     """
     _needs_money(model)
     asked = as_asked(model, table, horizon, **terms)
+    ahead = np.inf if asked.horizon is None else model.purchases._periods(asked.horizon)
+    plan = [] if acquisitions is None else _checked_plan(acquisitions, models, model, ahead)
     name, of = ("net_clv", "net_value") if asked.terms.get("costs") else ("clv", "value")
     found = model.predict_draws(
         asked.customers,
@@ -213,10 +215,7 @@ def customer_equity(
     )
     point = float(model.predict(asked.customers, horizon=asked.horizon, **asked.terms)[name].sum())
     lines = [_Line("existing customers", len(asked.customers), 0.0, point, *_two(found, name, of))]
-    if acquisitions is not None:
-        ahead = np.inf if asked.horizon is None else model.purchases._periods(asked.horizon)
-        plan = _checked_plan(acquisitions, models, model, ahead)
-        lines += [_planned(row, i, asked.terms, ahead) for i, row in enumerate(plan, start=1)]
+    lines += [_planned(row, i, asked.terms, ahead) for i, row in enumerate(plan, start=1)]
     lines.append(_Line.total(lines))
     out = pd.DataFrame([line.row(interval) for line in lines]).set_index("group")
     out.attrs = {"interval": interval, "of": name}

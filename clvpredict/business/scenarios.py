@@ -104,30 +104,8 @@ def scenario(
     9.5
     """
     changes = _changes(model, churn, frequency, order_value, margin, discount_rate)
-    asked = as_asked(model, table, horizon, **(terms or {}))
-    some = _members(asked.customers, segment)
-    if changes.get("discount_rate") and not some.all():
-        raise OptionError(
-            "discount_rate is everybody's: leave segment= out, or change something else."
-        )
-    groups = _labels(asked.customers, by)
-    if not has_money(model):
-        refuse_unknown("a scenario of purchases only", changes, ("churn", "frequency"))
-    quantities = _quantities(model, asked)
-    before = _Sums.of(model, asked, groups, quantities)
-    if not changes or not some.any():
-        after, kept = before, before.nothing()
-    else:
-        chosen = _only(asked, some)
-        changed, terms_then = _then(model, chosen, changes)
-        after = _Sums.of(changed, terms_then, groups[some], quantities)
-        rest = ~some
-        kept = (
-            _Sums.of(model, _only(asked, rest), groups[rest], quantities)
-            if rest.any()
-            else before.nothing()
-        )
-    out = _rows(before, after.plus(kept), interval)
+    question = _Question(model, as_asked(model, table, horizon, **(terms or {})), segment, by)
+    out = _rows(question.before, question.after(changes), interval)
     out.attrs = {"changes": changes, "segment": dict(segment) if segment else None}
     out.attrs |= {"interval": interval, "by": by}
     return out
@@ -176,22 +154,14 @@ def tornado_table(
     factors = FACTORS if has_money(model) else ("churn", "frequency")
     given = changes if isinstance(changes, Mapping) else dict.fromkeys(factors, changes)
     refuse_unknown("a tornado", given, FACTORS)
+    asked = as_asked(model, table, horizon, **(terms or {}))
+    question = _Question(model, asked, segment, None, of)
     rows = []
     for factor, sizes in given.items():
         pair = [-abs(sizes), abs(sizes)] if isinstance(sizes, float | int) else list(sizes)
         for size in pair:
-            options: dict[str, Any] = {factor: size}
-            found = scenario(
-                model,
-                table,
-                segment=segment,
-                horizon=horizon,
-                interval=interval,
-                terms=terms,
-                **options,
-            )
-            if (ALL, of) not in found.index:
-                raise unknown_option("of", of, found.index.get_level_values(1).unique())
+            changes = _changes(model, *(size if factor == name else 0.0 for name in FACTORS))
+            found = _rows(question.before, question.after(changes), interval)
             line: Any = found.loc[(ALL, of)]
             rows.append(
                 {
@@ -216,6 +186,57 @@ def tornado_table(
     return out
 
 
+class _Question:
+    """Who is asked about, and what they bring in as things are.
+
+    Parameters
+    ----------
+    segment : mapping or None
+        Who changes.
+    by : str or None
+        Column of groups.
+    of : str, optional
+        The only quantity that is wanted; by default all.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        asked: Asked,
+        segment: Mapping[str, Any] | None,
+        by: str | None,
+        of: str | None = None,
+    ) -> None:
+        self._model, self._asked = model, asked
+        self._some = _members(asked.customers, segment)
+        self._groups = _labels(asked.customers, by)
+        known = _quantities(model, asked)
+        self._wanted = [(q, r) for q, r in known if of in (None, q, r)]
+        if not self._wanted:
+            raise unknown_option("of", of, [n for pair in known for n in pair])
+        self._realised = of is None or of not in _EXPECTED
+        self.before = self._sums(model, asked, self._groups)
+
+    def after(self, changes: Mapping[str, float]) -> _Sums:
+        """What they bring in after changes of those who change."""
+        some = self._some
+        if "discount_rate" in changes and not some.all():
+            raise OptionError(
+                "discount_rate is everybody's: leave segment= out, or change something else."
+            )
+        if not changes or not some.any():
+            return self.before
+        model, asked = _then(self._model, _only(self._asked, some), changes)
+        changed = self._sums(model, asked, self._groups[some])
+        if some.all():
+            return changed
+        rest = self._sums(self._model, _only(self._asked, ~some), self._groups[~some])
+        return changed.plus(rest)
+
+    def _sums(self, model: Any, asked: Asked, groups: pd.Categorical) -> _Sums:
+        return _Sums.of(model, asked, groups, self._wanted, self._realised)
+
+
 class _Sums:
     """Sums by group: point predictions, and draws of shape (groups, draws).
 
@@ -231,40 +252,36 @@ class _Sums:
         self.names, self.points, self.draws = names, points, draws
 
     @classmethod
-    def of(cls, model: Any, asked: Asked, groups: pd.Categorical, wanted: list[str]) -> _Sums:
+    def of(
+        cls,
+        model: Any,
+        asked: Asked,
+        groups: pd.Categorical,
+        wanted: Sequence[tuple[str, str]],
+        realised: bool,
+    ) -> _Sums:
         names = list(groups.categories)
         codes = np.asarray(groups.codes, np.intp)
         # The codes, so that groups without customers here are told apart from absent ones.
         customers = asked.customers.assign(**{_KEY: codes})
-        realised = [_EXPECTED[q] for q in wanted]
+        drawn = [name for pair in wanted for name in (pair if realised else pair[:1])]
         found = model.predict_draws(
-            customers,
-            horizon=asked.horizon,
-            sum_by=_KEY,
-            quantities=[*wanted, *realised],
-            **asked.terms,
+            customers, horizon=asked.horizon, sum_by=_KEY, quantities=drawn, **asked.terms
         )
         here = found[_KEY].to_numpy().astype(np.intp)
         draws = {}
-        for name in (*wanted, *realised):
+        for name in drawn:
             sums = np.zeros((len(names), found.sizes["draw"]))
             sums[here] = found[name].transpose(_KEY, "draw").to_numpy()
             draws[name] = sums
         point = model.predict(customers, horizon=asked.horizon, **asked.terms)
-        points = {
-            q: np.bincount(codes, point[q].to_numpy(np.float64), minlength=len(names))
-            for q in wanted
-        }
-        points |= {_EXPECTED[q]: points[q] for q in wanted}
+        points = {}
+        for expected, real in wanted:
+            values = point[expected].to_numpy(np.float64)
+            points[expected] = np.bincount(codes, values, minlength=len(names))
+            if realised:
+                points[real] = points[expected]
         return cls(names, points, draws)
-
-    def nothing(self) -> _Sums:
-        """Of nobody, in these groups."""
-        return _Sums(
-            self.names,
-            {n: np.zeros_like(v) for n, v in self.points.items()},
-            {n: np.zeros_like(v) for n, v in self.draws.items()},
-        )
 
     def plus(self, other: _Sums) -> _Sums:
         """Of both; the parameters are those of the same draws."""
@@ -279,7 +296,7 @@ def _rows(before: _Sums, after: _Sums, level: float) -> pd.DataFrame:
     """A row per group and quantity."""
     parts = []
     expected = [q for q in before.points if q in _EXPECTED]
-    for name in (*expected, *(_EXPECTED[q] for q in expected)):
+    for name in [n for n in (*expected, *(_EXPECTED[q] for q in expected)) if n in before.draws]:
         now, then = _with_total(before.draws[name]), _with_total(after.draws[name])
         change = then - now
         if name not in _EXPECTED:
@@ -306,11 +323,23 @@ def _rows(before: _Sums, after: _Sums, level: float) -> pd.DataFrame:
             frame["change_percent"] = 100.0 * (points[1] / points[0] - 1.0)
         parts.append(frame)
     out = pd.concat(parts)
-    if len(before.names) == 1 and before.names[0] == ALL:
-        out = out.drop_duplicates(["group", "quantity"])
-    order = {g: i for i, g in enumerate([ALL, *before.names])}
-    out = out.sort_values("group", key=lambda g: g.map(order), kind="stable")
-    return out.set_index(["group", "quantity"])
+    groups = [ALL, *(n for n in before.names if n != ALL)]
+    out = out.drop_duplicates(["group", "quantity"])
+    quantities = out["quantity"].drop_duplicates().tolist()
+    place = {g: i for i, g in enumerate(groups)}
+    out = out.sort_values("group", key=lambda g: g.map(place), kind="stable", ignore_index=True)
+    # In the order of the rows, so that pandas need not search.
+    index = pd.MultiIndex(
+        levels=[groups, quantities],
+        codes=[
+            out["group"].map(place).to_list(),
+            out["quantity"].map(quantities.index).to_list(),
+        ],
+        names=["group", "quantity"],
+    )
+    out = out.drop(columns=["group", "quantity"])
+    out.index = index
+    return out
 
 
 def _with_total(values: Array) -> Array:
@@ -360,10 +389,12 @@ def _labels(customers: pd.DataFrame, by: str | None) -> pd.Categorical:
     return found.remove_unused_categories()
 
 
-def _quantities(model: Any, asked: Asked) -> list[str]:
+def _quantities(model: Any, asked: Asked) -> list[tuple[str, str]]:
+    """Expected and realised quantities that the model has."""
+    pairs = list(_EXPECTED.items())
     if not has_money(model):
-        return ["expected_purchases"]
-    return list(_EXPECTED) if asked.terms.get("costs") else ["expected_purchases", "clv"]
+        return pairs[:1]
+    return pairs if asked.terms.get("costs") else pairs[:2]
 
 
 def _only(asked: Asked, some: npt.NDArray[np.bool_]) -> Asked:

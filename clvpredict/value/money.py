@@ -19,7 +19,7 @@ from clvpredict.special import gauss_legendre
 Margin = float | str | Mapping[Any, float]
 
 # Gauss-Legendre nodes a month: survival hardly bends within one.
-_NODES_A_MONTH = 4
+_NODES_A_MONTH = 3
 
 # lifetimes.utils._customer_lifetime_value: its month is 30 days, or 4.345 weeks.
 _LIFETIMES_MONTH = {"h": 30.0 * 24, "D": 30.0, "W": 4.345, "M": 1.0}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy import integrate, stats
 
-from clvpredict.errors import InfiniteValueError
+from clvpredict.errors import InfiniteValueError, OptionError
 from clvpredict.models.base import NEW_CUSTOMER, Model, PurchaseModel, SpendModel, Theta
 from clvpredict.models.geometric_dropout import GeometricDropout
 from clvpredict.models.nbd import NBDModel
@@ -331,3 +334,103 @@ def test_simulated_spend_has_the_likelihoods_moments() -> None:
     mean = model.expected_spend(theta, nobody)
     assert value.mean() == pytest.approx(mean[0], abs=4 * value.std() / np.sqrt(n))
     assert latent["spend_rate"].mean() == pytest.approx(3.74 / 15.44, rel=0.01)
+
+
+def expected_over_dropout(
+    alive: Theta, row: int, factor: float, f: Callable[[float, float, float], float]
+) -> float:
+    """E of f(min(1, factor · p), r, alpha) over p ~ Beta(a, b), by adaptive quadrature."""
+    r, alpha, a, b = (float(v[row]) for v in np.broadcast_arrays(*alive))
+    cut = min(1.0, 1.0 / factor)
+    found: float = integrate.quad(
+        lambda p: f(factor * p, r, alpha) * stats.beta.pdf(p, a, b),
+        *(0.0, cut),
+        epsabs=0,
+        epsrel=1e-9,
+        limit=500,
+    )[0]
+    return found + f(1.0, r, alpha) * float(stats.beta.sf(cut, a, b))
+
+
+@pytest.mark.parametrize("model", WITH_DROPOUT, ids=name)
+@pytest.mark.parametrize(
+    ("factor", "tolerance"),
+    # 1e-8 is what the adaptive quadrature reaches at the Beta's pole. Above 1 a probability is
+    # cut at 1, and the quadrature of the package meets a kink there.
+    [(1.0, 1e-8), (0.95, 1e-8), (0.4, 1e-8), (1.05, 1e-7), (1.5, 1e-4)],
+)
+def test_a_changed_dropout_is_that_of_scaled_probabilities(
+    model: GeometricDropout, factor: float, tolerance: float
+) -> None:
+    theta = as_theta(POINTS[model.name][0])
+    changed = model.changed(rate=1.1, dropout=factor)
+    x, age, t = np.array([0.0, 3.0, 20.0]), np.array([30.0, 50.0, 60.0]), 52.0
+    alive = changed.given_alive(theta, x, age)
+    usual = model.given_alive(theta, x, age)
+    np.testing.assert_allclose(alive[1], usual[1] / 1.1)  # α / 1.1: rates 10 % higher
+    mean, still = changed.process_mean(alive, np.asarray(t)), changed.process_survival(alive, t)
+    for i in range(3):
+        bought = expected_over_dropout(
+            alive, i, factor, lambda p, r, alpha: -np.expm1(-r * np.log1p(p * t / alpha)) / p
+        )
+        lived = expected_over_dropout(
+            alive, i, factor, lambda p, r, alpha: (1.0 + p * t / alpha) ** -r
+        )
+        assert mean[i] == pytest.approx(bought, rel=tolerance)
+        assert still[i] == pytest.approx(lived, rel=tolerance)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.4])
+def test_the_limit_of_a_changed_dropout(factor: float) -> None:
+    changed = PURCHASE_MODELS["mbg/nbd"].changed(dropout=factor)
+    alive = changed.given_alive(as_theta((0.5, 6.0, 3.0, 2.0)), np.zeros(1), np.zeros(1))
+    expected = expected_over_dropout(alive, 0, factor, lambda p, r, alpha: 1.0 / p)
+    assert changed.process_limit(alive)[0] == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_time_alive_is_the_integral_of_survival(
+    model: PurchaseModel, point: tuple[float, ...]
+) -> None:
+    alive = model.given_alive(as_theta(point), np.array([4.0]), np.array([39.0]))
+    for t, delta in ((52.0, 0.0), (52.0, 0.002), (400.0, 0.01)):
+        expected = integrate.quad(
+            lambda u, d=delta: np.exp(-d * u) * float(model.process_survival(alive, u)[0]),
+            *(0.0, t),
+            epsrel=1e-10,
+        )[0]
+        found = model.process_alive_time(alive, np.asarray(t), delta)
+        assert found[0] == pytest.approx(expected, rel=1e-8)
+    for_ever = model.process_alive_time(alive, np.asarray(np.inf), 0.05)
+    long = model.process_alive_time(alive, np.asarray(1000.0), 0.05)
+    assert for_ever[0] == pytest.approx(long[0], rel=1e-8)
+
+
+@pytest.mark.parametrize(("model", "point"), CASES, ids=name)
+def test_changed_customers_do_what_is_expected_of_them(
+    model: PurchaseModel, point: tuple[float, ...]
+) -> None:
+    factors = {"rate": 1.2} | ({"dropout": 0.7} if model in WITH_DROPOUT else {})
+    changed = model.changed(**factors)
+    size, t = 200_000, 52.0
+    alive = changed.given_alive(as_theta(point), np.full(size, 2.0), np.full(size, 30.0))
+    one = tuple(v[:1] for v in np.broadcast_arrays(*alive))
+    expected = changed.process_mean(one, np.asarray(t))[0]
+    count, span, _ = changed.process_counts(alive, t, np.random.default_rng(5))
+    error = count.std() / np.sqrt(size)
+    assert count.mean() == pytest.approx(expected, abs=4 * error)
+    # All of them live for their span.
+    lived = changed.process_alive_time(one, np.asarray(t), 0.0)[0]
+    assert span.mean() == pytest.approx(lived, abs=4 * span.std() / np.sqrt(size) + 1e-9)
+    buyer, _, _ = changed.process_times(alive, np.asarray(t), np.random.default_rng(6))
+    assert len(buyer) / size == pytest.approx(expected, abs=4 * error)
+
+
+def test_what_a_change_is_not() -> None:
+    changed = PURCHASE_MODELS["mbg/nbd"].changed(dropout=0.9)
+    alive = changed.given_alive(as_theta(POINTS["mbg/nbd"][0]), np.zeros(1), np.zeros(1))
+    with pytest.raises(OptionError, match="changed churn"):
+        changed.process_log_pmf(alive, np.asarray(5.0), np.zeros(1))
+    with pytest.raises(OptionError, match="NBD has no dropout"):
+        PURCHASE_MODELS["nbd"].changed(dropout=0.9)
+    assert PURCHASE_MODELS["mbg/nbd"].dropout_factor == 1.0
