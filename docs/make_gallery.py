@@ -27,12 +27,14 @@ did until the end of September 1997; the 39 weeks after that are the holdout.
 """
 
 SET_UP = """
+import tempfile
 import warnings
+from pathlib import Path
 
 import pandas as pd
 
 import clvpredict as clv
-from clvpredict import evaluate, plots
+from clvpredict import business, evaluate, plots
 from clvpredict.errors import DataWarning
 
 cdnow = clv.load_cdnow()
@@ -41,6 +43,7 @@ split = clv.calibration_holdout(cdnow, calibration_end="1997-09-30", time_unit="
 bg, mbg = (clv.CLVModel(buying).fit(split) for buying in (clv.BGNBD(), clv.MBGNBD()))
 evaluation = clv.evaluate_holdout([bg, mbg], split, draws=200)
 results = clv.backtest(cdnow, [clv.BGNBD(), clv.MBGNBD()], every="6W", horizons=["13W", "26W"])
+folder = tempfile.mkdtemp()
 """
 
 
@@ -281,6 +284,147 @@ ax = plots.plot_prior_predictive(implied)
 bayesian = clv.MBGNBD().fit(split, method="laplace", draws=4000, seed=1)
 ax = plots.plot_prior_posterior(evaluate.prior_posterior(bayesian), "alpha")
 """,
+        ),
+    ],
+    "Decisions": [
+        Picture(
+            "segments",
+            "A simulated shop with channels, margins and costs. Who holds the value? Customers to "
+            "the left, their CLV to the right; see the page on [decisions](decisions.md).",
+            """
+shop = clv.simulate_shop(seed=2, customers=1500)
+log, end = shop.transactions, shop.observation_end
+rfm = clv.rfm_summary(log, observation_end=end, time_unit="W", currency="EUR")
+rfm = clv.join_signals(rfm, shop.customers[["customer_id", "channel"]])
+model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
+predictions = model.predict(
+    rfm, horizon="52W", margin=shop.channels["margin"].to_dict(), segment="channel"
+)
+tiers = clv.segment_customers(predictions, by="value")
+table = clv.segment_table(model, tiers, predictive=False)
+ax = plots.plot_segments(table)
+""",
+        ),
+        Picture(
+            "lorenz",
+            "How unevenly is it spread, within each channel and over all?",
+            'ax = plots.plot_lorenz(business.lorenz_table(predictions, by="channel"))',
+        ),
+        Picture(
+            "segment_comparison",
+            "Is a customer of one channel worth more than one of the others, and how sure is it?",
+            """
+pairs = clv.compare_segments(model, predictions, by="channel", against="rest")
+ax = plots.plot_segment_comparison(pairs)
+""",
+        ),
+        Picture(
+            "cohorts",
+            "Do customers come back? A row per quarter of acquisition; hatched cells are the "
+            "model's forecast.",
+            """
+cohorts = clv.cohort_table(log, by="Q", model=model, max_age=8, observation_end=end)
+ax = plots.plot_cohorts(cohorts, "retention")
+""",
+        ),
+        Picture(
+            "cohort_curves",
+            "What has each cohort brought in per customer, and what will it?",
+            'ax = plots.plot_cohort_curves(cohorts, "cumulative_revenue")',
+        ),
+        Picture(
+            "payback",
+            "Have customers paid back what acquiring them cost? Realised, by channel.",
+            """
+paid = business.payback_table(
+    log,
+    "Q",
+    cac=shop.channels["cac"].to_dict(),
+    margin=shop.channels["margin"].to_dict(),
+    channel="channel",
+    observation_end=end,
+)
+ax = plots.plot_payback(paid)
+""",
+        ),
+        Picture(
+            "payback_curve",
+            "When will a new customer have paid it? Expected by a model per channel.",
+            """
+models = {
+    name: clv.CLVModel(clv.MBGNBD()).fit(rfm[rfm["channel"] == name])
+    for name in ("search", "social")
+}
+curve = business.payback_curve(
+    models, horizon="104W", cac=shop.channels["cac"].to_dict(), margin=0.35, every="8W", draws=100
+)
+ax = plots.plot_payback_curve(curve)
+""",
+        ),
+        Picture(
+            "tornado",
+            "What if one thing changed? What the model implies for the CLV of all customers.",
+            "ax = plots.plot_tornado(business.tornado_table(model, predictions, 0.05))",
+        ),
+        Picture(
+            "allocation",
+            "Where should a budget go? What is spent on each channel, what it is expected to "
+            "bring, and what the next unit would.",
+            """
+channels = clv.segment_table(model, predictions, by="channel", interval=None)
+response = business.ElasticResponse(elasticity=(0.1, 0.03), spend=700.0, of="clv_total")
+plan = clv.allocate_budget(channels, 2000.0, response=response, spend_all=False)
+ax = plots.plot_allocation(plan.table)
+""",
+        ),
+        Picture(
+            "frontier",
+            "How large should it be? The best gain, less the budget, on average and with caution.",
+            """
+frontier = business.budget_frontier(
+    channels,
+    [500, 1000, 2000, 3000, 4000, 5000],
+    response=response,
+    objective=["mean", "lower_quantile"],
+)
+ax = plots.plot_frontier(frontier, quantity="net_gain")
+""",
+        ),
+        Picture(
+            "uplift",
+            "Did a campaign pay? The difference between treated customers and controls, as it is "
+            "and with what had been predicted as a covariate.",
+            """
+campaign = shop.customers[["customer_id", "channel", "campaign"]].assign(
+    value=shop.customers["customer_id"].map(shop.truth["value"]),
+    predicted=shop.customers["customer_id"].map(predictions.set_index("customer_id")["clv"]),
+)
+effects = clv.evaluate_uplift(
+    campaign, treatment="campaign", control="control", segment="channel", covariate="predicted"
+)
+ax = plots.plot_uplift(effects)
+""",
+        ),
+        Picture(
+            "clv_trend",
+            "Is it getting better? The value of the customer base as successive refits saw it.",
+            """
+refits = []
+for weeks in (26, 13, 0):
+    as_of = end - pd.Timedelta(weeks=weeks)
+    known = log[log["date"] < as_of + pd.Timedelta(days=1)]
+    summary = clv.rfm_summary(known, observation_end=as_of, time_unit="W", currency="EUR")
+    refit = clv.CLVModel(clv.MBGNBD()).fit(summary)
+    table = refit.predict(summary, horizon="52W", margin=0.35)
+    history = business.append_history(Path(folder) / "history.parquet", refit, table)
+    refits.append((refit, table))
+ax = plots.plot_clv_trend(business.clv_trend(history))
+""",
+        ),
+        Picture(
+            "clv_change",
+            "And what moved it: new customers, changed behaviour, changed parameters.",
+            "ax = plots.plot_clv_change(business.explain_change(*refits[1], *refits[2]))",
         ),
     ],
 }

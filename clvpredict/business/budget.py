@@ -332,7 +332,8 @@ def _described(terms: Terms, budget: float, split: Split, drawn: Array) -> Alloc
     total = {
         "budget": budget,
         "spend": spent,
-        "unspent": max(budget - spent, 0.0),
+        # Less than a millionth of it is rounding.
+        "unspent": budget - spent if budget - spent > 1e-6 * budget else 0.0,
         "contacts": np.nan if terms.cost is None else float((spend / terms.cost).sum()),
         "gain": float(everything.mean()),
         "gain_lower": float(low[0]),

@@ -191,9 +191,8 @@ def plot_frontier(
     thousands(ax.xaxis)
     thousands(ax.yaxis)
     ax.set_title("What the best split of each budget brings")
-    finish(
-        ax, grid="both", legend="upper right" if quantity == "marginal_return" else "lower right"
-    )
+    corner = {"marginal_return": "upper right", "net_gain": "lower left"}
+    finish(ax, grid="both", legend=corner.get(quantity, "lower right"))
     return ax
 
 

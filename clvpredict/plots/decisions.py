@@ -192,7 +192,7 @@ def plot_payback_curve(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=min(0.0, float(table["margin_lower"].min())))
     thousands(ax.yaxis)
-    finish(ax, legend="lower right")
+    finish(ax, legend="upper left", headroom=0.08 * len(channels))
     return ax
 
 
