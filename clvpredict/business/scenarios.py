@@ -37,6 +37,7 @@ def scenario(
     by: str | None = None,
     horizon: Any = "as predicted",
     interval: float = 0.9,
+    predictive: bool = True,
     terms: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Say what the model implies if customers changed today.
@@ -66,6 +67,9 @@ def scenario(
         By default that of the predictions.
     interval : float
         Level.
+    predictive : bool
+        Also say what customers do, and not only what is expected of them: dear where there are
+        many.
     terms : mapping, optional
         What value is counted by and how it is drawn, as in ``predict``; by default as the
         predictions were made.
@@ -104,7 +108,8 @@ def scenario(
     9.5
     """
     changes = _changes(model, churn, frequency, order_value, margin, discount_rate)
-    question = _Question(model, as_asked(model, table, horizon, **(terms or {})), segment, by)
+    asked = as_asked(model, table, horizon, **(terms or {}))
+    question = _Question(model, asked, segment, by, realised=predictive)
     out = _rows(question.before, question.after(changes), interval)
     out.attrs = {"changes": changes, "segment": dict(segment) if segment else None}
     out.attrs |= {"interval": interval, "by": by}
@@ -155,7 +160,8 @@ def tornado_table(
     given = changes if isinstance(changes, Mapping) else dict.fromkeys(factors, changes)
     refuse_unknown("a tornado", given, FACTORS)
     asked = as_asked(model, table, horizon, **(terms or {}))
-    question = _Question(model, asked, segment, None, of)
+    realised = of in _EXPECTED.values()
+    question = _Question(model, asked, segment, None, of, realised=realised)
     rows = []
     for factor, sizes in given.items():
         pair = [-abs(sizes), abs(sizes)] if isinstance(sizes, float | int) else list(sizes)
@@ -197,6 +203,8 @@ class _Question:
         Column of groups.
     of : str, optional
         The only quantity that is wanted; by default all.
+    realised : bool
+        Whether what customers do is wanted.
     """
 
     def __init__(
@@ -206,6 +214,8 @@ class _Question:
         segment: Mapping[str, Any] | None,
         by: str | None,
         of: str | None = None,
+        *,
+        realised: bool,
     ) -> None:
         self._model, self._asked = model, asked
         self._some = _members(asked.customers, segment)
@@ -214,7 +224,7 @@ class _Question:
         self._wanted = [(q, r) for q, r in known if of in (None, q, r)]
         if not self._wanted:
             raise unknown_option("of", of, [n for pair in known for n in pair])
-        self._realised = of is None or of not in _EXPECTED
+        self._realised = realised
         self.before = self._sums(model, asked, self._groups)
 
     def after(self, changes: Mapping[str, float]) -> _Sums:

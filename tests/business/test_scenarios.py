@@ -88,6 +88,13 @@ def test_only_a_segment_changes(model, table):
     assert both.loc[("all", "clv"), "change_percent"] == pytest.approx(20.0)
 
 
+def test_expectations_alone(model, table):
+    full = clv.scenario(model, table, churn=-0.1)
+    found = clv.scenario(model, table, churn=-0.1, predictive=False)
+    assert found.index.get_level_values("quantity").tolist() == ["expected_purchases", "clv"]
+    np.testing.assert_allclose(found, full.loc[found.index], rtol=1e-9)
+
+
 def test_nothing_changes(model, table):
     found = clv.scenario(model, table, by="kind")
     assert (found[["change", "change_lower", "change_upper"]] == 0).all(axis=None)
