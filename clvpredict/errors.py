@@ -145,7 +145,7 @@ def rows(n: int) -> str:
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'amount'?"`` for a near miss, else an empty string."""
     known = list(known)
-    lowered = {k.lower(): k for k in reversed(known)}
+    lowered = {str(k).lower(): k for k in reversed(known)}
     close = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
     return f" Did you mean '{lowered[close[0]]}'?" if close else ""
 

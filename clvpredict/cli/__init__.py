@@ -1,7 +1,7 @@
 """The command line: ``clvpredict run transactions.csv``."""
 
-from clvpredict.cli import diagnose
+from clvpredict.cli import decide, diagnose, spend
 from clvpredict.cli.app import app, main
 
-# `diagnose` adds its commands to the app.
-__all__ = ["app", "diagnose", "main"]
+# These modules add their commands to the app.
+__all__ = ["app", "decide", "diagnose", "main", "spend"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import clvpredict
 from clvpredict.cli.options import (
@@ -15,6 +16,8 @@ from clvpredict.cli.options import (
     Amount,
     AsJson,
     Collapse,
+    CostPeriod,
+    CostToServe,
     Currency,
     Customer,
     DataUnit,
@@ -28,6 +31,7 @@ from clvpredict.cli.options import (
     Horizon,
     Interval,
     Margin,
+    MarketingCost,
     Method,
     Model,
     NoAmount,
@@ -36,9 +40,12 @@ from clvpredict.cli.options import (
     Out,
     Quiet,
     Recalibrated,
+    RetentionCost,
+    ReturnRate,
     Returns,
     Rfm,
     Seed,
+    ServiceCost,
     Strict,
     StrictFit,
     Timezone,
@@ -46,8 +53,30 @@ from clvpredict.cli.options import (
 )
 from clvpredict.cli.session import EXIT_CODES, opened
 
+# As --help lists them: the way of the data.
+_ORDER = (
+    "run",
+    "summarize",
+    "fit",
+    "predict",
+    "evaluate",
+    "backtest",
+    "segments",
+    "cohorts",
+    "scenario",
+    "budget",
+    "info",
+)
+
+
+class _InOrder(typer.core.TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
 app = typer.Typer(
     name="clvpredict",
+    cls=_InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,10 +84,13 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 
+PREDICTING, JUDGING = "From transactions to predictions", "Do predictions hold?"
+DECIDING, LOOKING = "From predictions to decisions", "What is in a file"
+
 # --- commands ----------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTING)
 def run(
     transactions: Transactions,
     customer_id: Customer = "customer_id",
@@ -84,6 +116,12 @@ def run(
     discounting: Discounting = "continuous",
     margin: Margin = "1.0",
     fallback_spend: FallbackSpend = None,
+    service_cost: ServiceCost = None,
+    cost_to_serve: CostToServe = None,
+    marketing_cost: MarketingCost = None,
+    retention_cost: RetentionCost = None,
+    return_rate: ReturnRate = None,
+    cost_period: CostPeriod = "M",
     recalibration: Recalibrated = None,
     add_new: AddNew = False,
     excel_safe: ExcelSafe = False,
@@ -97,7 +135,15 @@ def run(
     with opened("run", out, as_json, quiet) as session:
         files.check_out(out, as_json)
         jobs.check_model(model, method)
-        money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
+        costs = jobs.costs(
+            cost_period,
+            service_cost=service_cost,
+            cost_to_serve=cost_to_serve,
+            marketing_cost=marketing_cost,
+            retention_cost=retention_cost,
+            return_rate=return_rate,
+        )
+        money = jobs.Money(discount_rate, discounting, margin, fallback_spend, costs)
         ahead = jobs.Ahead(horizon, add_new, interval, draws, seed, recalibration)
         jobs.check_prediction(ahead, money, spend=not no_amount)
         with files.source_file(transactions) as path:
@@ -132,7 +178,7 @@ def run(
         files.write(session, table, out, excel_safe)
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTING)
 def summarize(
     transactions: Transactions,
     customer_id: Customer = "customer_id",
@@ -177,7 +223,7 @@ def summarize(
         files.write(session, rfm, out, excel_safe)
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTING)
 def fit(
     rfm: Rfm,
     out: Annotated[str, typer.Option("--out", "-o", help="Folder to save the model in.")],
@@ -219,7 +265,7 @@ def fit(
         session.say(f"Saved the model in {out}", style="bold")
 
 
-@app.command()
+@app.command(rich_help_panel=PREDICTING)
 def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Folder that clvpredict fit saved.")
@@ -233,6 +279,12 @@ def predict(
     discounting: Discounting = "continuous",
     margin: Margin = "1.0",
     fallback_spend: FallbackSpend = None,
+    service_cost: ServiceCost = None,
+    cost_to_serve: CostToServe = None,
+    marketing_cost: MarketingCost = None,
+    retention_cost: RetentionCost = None,
+    return_rate: ReturnRate = None,
+    cost_period: CostPeriod = "M",
     recalibration: Recalibrated = None,
     add_new: AddNew = False,
     excel_safe: ExcelSafe = False,
@@ -248,14 +300,22 @@ def predict(
         files.check_out(out, as_json)
         fitted = load_model(model)
         summary = files.read_summary(session, rfm)
-        money = jobs.Money(discount_rate, discounting, margin, fallback_spend)
+        costs = jobs.costs(
+            cost_period,
+            service_cost=service_cost,
+            cost_to_serve=cost_to_serve,
+            marketing_cost=marketing_cost,
+            retention_cost=retention_cost,
+            return_rate=return_rate,
+        )
+        money = jobs.Money(discount_rate, discounting, margin, fallback_spend, costs)
         ahead = jobs.Ahead(horizon, add_new, interval, draws, seed, recalibration)
         table = jobs.predict(session, fitted, summary, ahead=ahead, money=money)
         show.predictions(session, session.facts["predictions"])
         files.write(session, table, out, excel_safe)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOKING)
 def info(
     path: Annotated[str, typer.Argument(help="Folder of a saved model, or a table.")],
     as_json: AsJson = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clvpredict.cli.app import app
+from clvpredict.cli.app import JUDGING, app
 from clvpredict.cli.options import (
     Amount,
     AsJson,
@@ -42,7 +42,7 @@ NoPlots = Annotated[bool, typer.Option("--no-plots", help="Draw no pictures.")]
 _BOTH = ("bg/nbd", "mbg/nbd")
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGING)
 def evaluate(
     transactions: Transactions,
     calibration_end: Annotated[
@@ -108,7 +108,7 @@ def evaluate(
         evaluation.write(session, found, folder, pictures=not no_plots)
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGING)
 def backtest(
     transactions: Transactions,
     out: OutFolder,

@@ -70,8 +70,17 @@ def of_predictions(table: pd.DataFrame, *, add_new: bool) -> Facts:
     }
 
 
-_SAID = ("method", "interval", "horizon", "time_unit", "discount_rate", "discounting", "margin")
-_SUMMED = ("expected_purchases", "clv", "clv_undiscounted")
+_SAID = (
+    "method",
+    "interval",
+    "horizon",
+    "time_unit",
+    "discount_rate",
+    "discounting",
+    "margin",
+    "costs",
+)
+_SUMMED = ("expected_purchases", "clv", "clv_undiscounted", "net_clv")
 
 
 def _of_estimator(estimator: Estimator) -> Facts:

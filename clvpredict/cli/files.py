@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from clvpredict.atomic import new_file
 from clvpredict.cli.session import Session
 from clvpredict.errors import DataError, OptionError, Problem
 from clvpredict.store.tables import check_target, meta_path, read_table, write_table
 
+# Of outputs that are no tables, by the last word of their option.
+_SUFFIX_OF = {"markdown": ".md", "html": ".html", "picture": ".png"}
 _MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz"}
 
 
@@ -62,6 +65,59 @@ def check_out(out: str, as_json: bool) -> None:
         raise OptionError(
             "--json and --out - both write to standard output; name a file: --out predictions.csv"
         )
+
+
+def check_beside(out: str, **others: str | None) -> None:
+    """Refuse further outputs that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    out : str
+        The main one.
+    **others
+        Files by the name of their option.
+
+    Raises
+    ------
+    OptionError
+        For a name without the format, a folder that is not there, or two outputs at one place.
+    """
+    taken = {Path(out).absolute(): "--out"}
+    for name, given in others.items():
+        if given is None:
+            continue
+        option, path = f"--{name.replace('_', '-')}", Path(given)
+        suffix = _SUFFIX_OF.get(name.rsplit("_", 1)[-1])
+        if given == "-":
+            raise OptionError(
+                f"{option} - is standard output, which only --out takes; name a file."
+            )
+        if suffix is None:
+            check_target(path)
+        elif path.suffix.lower() != suffix:
+            raise OptionError(f"{option} {given}: the name must end in {suffix}.")
+        elif path.is_dir() or not path.absolute().parent.is_dir():
+            raise OptionError(f"{option} {given}: no file can be there; is the folder made?")
+        if (other := taken.setdefault(path.absolute(), option)) != option:
+            raise OptionError(f"{other} and {option} name the same file, {given}.")
+
+
+def write_beside(
+    session: Session, name: str, content: pd.DataFrame | str, path: str, excel_safe: bool = False
+) -> None:
+    """Write a further output, and say where it is."""
+    if isinstance(content, str):
+        with new_file(Path(path)) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    else:
+        write_table(content, path, excel_safe=excel_safe)
+    say_beside(session, name, path)
+
+
+def say_beside(session: Session, name: str, path: str) -> None:
+    """Say where a further output is."""
+    session.facts.setdefault("files", {})[name] = path
+    session.say(f"Wrote the {name.replace('_', ' ')} to {path}")
 
 
 def write(session: Session, table: pd.DataFrame, out: str, excel_safe: bool) -> None:

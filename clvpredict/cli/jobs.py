@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from clvpredict.cli import facts
+from clvpredict.cli import facts, typed
 from clvpredict.cli.session import Session
 from clvpredict.errors import DataWarning, OptionError, notify, unknown_option
 from clvpredict.options import Discounting, Method, TimeUnit, choose
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clvpredict.estimators import CLVModel, Estimator, PurchaseEstimator
     from clvpredict.predict import Recalibration
     from clvpredict.rfm import RFMSummary
+    from clvpredict.value import Costs
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,24 @@ class Money:
     margin : str
         A number or the name of a column.
     fallback_spend : float or None
+    costs : Costs or None
+        What customers cost.
     """
 
     discount_rate: float = 0.1
     discounting: str = "continuous"
     margin: str = "1.0"
     fallback_spend: float | None = None
+    costs: Costs | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of ``CLVModel.predict``."""
-        number = _number(self.margin)
         return {
             "discount_rate": self.discount_rate,
             "discounting": cast("Discounting", self.discounting),
-            "margin": self.margin if number is None else number,
+            "margin": typed.number_or_column(self.margin),
             "fallback_spend": self.fallback_spend,
+            "costs": self.costs,
         }
 
 
@@ -72,6 +76,27 @@ class Ahead:
     draws: int = 500
     seed: int = 0
     recalibration: str | None = None
+
+
+def costs(period: str, **given: str | None) -> Costs | None:
+    """What customers cost, as it was typed; None where nothing was.
+
+    Raises
+    ------
+    OptionError
+        For costs that cannot be, and a period of none.
+    """
+    from clvpredict.value import Costs
+
+    found = {n: typed.number_or_column(text) for n, text in given.items() if text is not None}
+    if found:
+        return Costs(**found, period=period)
+    if period != "M":
+        raise OptionError(
+            "--cost-period says what --cost-to-serve and --marketing-cost are per, and neither is "
+            "given."
+        )
+    return None
 
 
 def read_recalibration(path: str | None) -> Recalibration | None:
@@ -121,8 +146,8 @@ def check_prediction(ahead: Ahead, money: Money, *, spend: bool) -> None:
     Discount(money.discount_rate, cast("Discounting", money.discounting))
     if not spend and money != Money():
         raise OptionError(
-            "options about money (--discount-rate, --discounting, --margin, --fallback-spend) "
-            "need amounts, and here are none."
+            "options about money (--discount-rate, --discounting, --margin, --fallback-spend, and "
+            "costs such as --service-cost) need amounts, and here are none."
         )
 
 
@@ -213,11 +238,4 @@ def _in_words(horizon: str, model: Estimator | CLVModel) -> str:
     from clvpredict.estimators import CLVModel
 
     unit = (model.purchases if isinstance(model, CLVModel) else model).time_unit_
-    return horizon if unit is None or _number(horizon) is None else f"{horizon} {unit.label}"
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return horizon if unit is None or typed.number(horizon) is None else f"{horizon} {unit.label}"

@@ -68,6 +68,31 @@ FallbackSpend = Annotated[
     float | None,
     typer.Option(help="Mean spend of customers for whom the spend model has none."),
 ]
+ServiceCost = Annotated[
+    str | None, typer.Option(help="Cost of each purchase (postage, fees), or a column of it.")
+]
+CostToServe = Annotated[
+    str | None,
+    typer.Option(help="Cost of a customer per period while alive, or a column of it."),
+]
+MarketingCost = Annotated[
+    str | None,
+    typer.Option(help="Spent on a customer per period, alive or not, or a column of it."),
+]
+RetentionCost = Annotated[
+    str | None, typer.Option(help="Spent on a customer once, now, or a column of it.")
+]
+ReturnRate = Annotated[
+    str | None,
+    typer.Option(
+        help="Share of a purchase's value that comes back (unless the transactions have returns), "
+        "or a column of it."
+    ),
+]
+CostPeriod = Annotated[
+    str,
+    typer.Option(help="What --cost-to-serve and --marketing-cost are per: D, W, M or Y."),
+]
 AddNew = Annotated[
     bool, typer.Option("--add-new", help="Append a customer acquired today, without an id.")
 ]

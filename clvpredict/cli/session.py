@@ -42,11 +42,13 @@ EXIT_CODES = (
     "1 anything else, such as a full disk."
 )
 # Errors speak of the arguments of functions, which are options here.
-_ARGUMENT = re.compile(
-    r"\b(customer_id|date|amount|observation_end|observation_start|time_unit|collapse|returns|"
-    r"timezone|strict|horizon|discount_rate|discounting|margin|fallback_spend|add_new|method)"
-    r"=(None\b)?"
-)
+_ARGUMENT = re.compile(r"\b([a-z_]+)=(None\b|False\b)?")
+_RENAMED = {
+    ("amount", "None"): "--no-amount",
+    ("interval", "None"): "--no-interval",
+    ("predictive", "False"): "--no-predictive",
+    ("spend_all", "False"): "--keep-unspent",
+}
 
 
 class Session:
@@ -126,6 +128,8 @@ class Session:
         if record not in self.warnings:
             self.warnings.append(record)
             self.say(f"  Note: {message}", style="yellow")
+            if hints := self._hints(str(message)):
+                self.say(f"  On the command line {', '.join(hints)}.", style="yellow")
 
     def finish(self) -> None:
         """Print the JSON object, where that was asked for."""
@@ -137,7 +141,7 @@ class Session:
         code = next((c for e, c in _CODES.items() if isinstance(error, e)), UNEXPECTED)
         text = printable(str(error))
         typer.secho(f"Error: {text}", err=True, fg="red")
-        hints = sorted({_as_option(*found) for found in _ARGUMENT.findall(text)})
+        hints = self._hints(text)
         if "convert_unit" in text:
             hints.append("the unit is given to clvpredict summarize --time-unit")
         if hints:
@@ -148,6 +152,22 @@ class Session:
                 {**self.facts, "error": {"type": kind, "message": str(error), "code": code}}
             )
         return code
+
+    def _hints(self, text: str) -> list[str]:
+        """Say which options the arguments are that an error speaks of."""
+        from clvpredict.cli.app import app
+
+        commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+        known = commands.get(self.facts["command"])
+        options = {name for p in known.params for name in p.opts} if known else set()
+        found = set()
+        for argument, value in _ARGUMENT.findall(text):
+            option = _RENAMED.get((argument, value))
+            said = f"{argument}={value}" if option else f"{argument}=..."
+            option = option or f"--{argument.replace('_', '-')}"
+            if option in options:
+                found.add(f"{said} is {option}")
+        return sorted(found)
 
 
 @contextlib.contextmanager
@@ -191,12 +211,6 @@ def opened(
 def printable(text: str) -> str:
     """Show control characters, which data may hold to play tricks on terminals, as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
-def _as_option(argument: str, none: str) -> str:
-    if (argument, none) == ("amount", "None"):
-        return "amount=None is --no-amount"
-    return f"{argument}=... is --{argument.replace('_', '-')}"
 
 
 def _print_json(record: dict[str, Any]) -> None:

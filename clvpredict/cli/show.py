@@ -21,6 +21,7 @@ _TOP_COLUMNS = {
     "expected_purchases": ("expected\npurchases", "{:,.2f}"),
     "expected_spend": ("expected\nspend each", "{:,.2f}"),
     "clv": ("CLV", "{:,.2f}"),
+    "net_clv": ("net\nCLV", "{:,.2f}"),
 }
 
 
@@ -44,7 +45,7 @@ def summary(session: Session, found: Facts) -> None:
         lines.append(("holdout until", str(source.get("observation_end"))))
     if source.get("currency"):
         lines.append(("amounts in", str(source["currency"])))
-    _pairs(session, "Customers", lines)
+    pairs(session, "Customers", lines)
 
 
 def models(session: Session, found: Iterable[Facts]) -> None:
@@ -84,35 +85,51 @@ def predictions(session: Session, found: Facts, currency: str | None = None) -> 
             ("value, discounted", f"{found['clv']:,.2f}{money}"),
             ("value, not discounted", f"{found['clv_undiscounted']:,.2f}{money}"),
             ("value per customer", f"{each:,.2f}{money}, discounted"),
+            *_net(found, money),
             ("discounting", f"{found['discounting']}, {rate}"),
         ]
     new = found["new_customer"]
     if new:
         value = f", worth {new['clv']:,.2f}{money}" if "clv" in new else ""
+        value += f", {new['net_clv']:,.2f}{money} after costs" if "net_clv" in new else ""
         lines.append(
             ("a customer acquired today", f"{new['expected_purchases']:,.2f} more purchases{value}")
         )
-    _pairs(session, f"Expected of the customer base {_over(found)}", lines)
+    pairs(session, f"Expected of the customer base {_over(found)}", lines)
     top = found["top_customers"]
     columns = {k: v for k, v in _TOP_COLUMNS.items() if top and k in top[0]}
+    if "net_clv" in columns:
+        columns.pop("expected_spend")  # there is room for one of them
     table = _table([title for title, _ in columns.values()], left=1)
     for row in top:
         table.add_row(*(printable(form.format(row[k])) for k, (_, form) in columns.items()))
     session.show(f"Top {len(top)} customers", table)
 
 
+def _net(found: Facts, money: str) -> list[tuple[str, str]]:
+    """What costs leave of the value, where there are any."""
+    if "net_clv" not in found:
+        return []
+    net = found["net_clv"]
+    each = net / max(found["customers"], 1)
+    return [
+        ("value after costs", f"{net:,.2f}{money}"),
+        ("after costs per customer", f"{each:,.2f}{money}"),
+    ]
+
+
 def metadata(session: Session, said: dict[str, Any]) -> None:
     """What a table of predictions says about itself, apart from its data."""
     lines = [(k.replace("_", " "), _plainly(v)) for k, v in said.items() if k != "data"]
-    _pairs(session, "Predictions", lines)
+    pairs(session, "Predictions", lines)
 
 
 def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f}") -> None:
     """Any small table of numbers, its index to the left."""
     corner = "" if table.index.name is None else str(table.index.name)
-    shown = _table([corner, *map(str, table.columns)], left=1)
+    shown = _table([corner, *(printable(str(c)) for c in table.columns)], left=1)
     for label, *values in table.itertuples():
-        cells = (form.format(v) if isinstance(v, float) else str(v) for v in values)
+        cells = (form.format(v) if isinstance(v, float) else printable(str(v)) for v in values)
         shown.add_row(printable(str(label)), *cells)
     session.show(title, shown)
 
@@ -161,7 +178,8 @@ def _plainly(value: Any) -> str:
     return "for ever" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _pairs(session: Session, title: str, lines: Sequence[tuple[str, str]]) -> None:
+def pairs(session: Session, title: str, lines: Sequence[tuple[str, str]]) -> None:
+    """Names and what they are."""
     table = _table(["", ""], left=2)
     table.show_header = False
     for name, value in lines:
