@@ -26,7 +26,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 _SECONDS_PER_CELL = 120
-_LONG = ("02_bayesian.ipynb", "03_diagnostics.ipynb")
+_LONG = ("02_bayesian.ipynb", "03_diagnostics.ipynb", "04_decisions.ipynb")
 _LARGEST = 400_000  # bytes; what GitHub shows at once
 
 
