@@ -58,7 +58,7 @@ def true_model(shop: Shop, channel: str) -> clv.CLVModel:
     )
 
 
-def totals(seed: int, customers: int, draws: int = 300) -> Hits:
+def totals(seed: int, customers: int, draws: int = 100) -> Hits:
     """Parameters; totals under the true parameters; totals that came."""
     hits = []
     for shop, channel, rfm, model in channels(seed, customers):
@@ -89,7 +89,7 @@ def segments(seed: int, customers: int) -> Hits:
     predictions = model.predict(rfm, horizon="365D", margin=margin)
     predictions["country"] = rfm["country"]
     right = true_model(shop, channel).predict(rfm, horizon="365D", margin=margin)
-    table = segment_table(model, predictions, by="country", interval=LEVEL, draws=300)
+    table = segment_table(model, predictions, by="country", interval=LEVEL, draws=100)
     assert table["clv_total"].iloc[:-1].sum() == pytest.approx(predictions["clv"].sum(), abs=1e-6)
     came = shop.truth.loc[rfm["customer_id"]].set_index(rfm.index)
     rows = table.set_index("segment")
@@ -99,7 +99,7 @@ def segments(seed: int, customers: int) -> Hits:
     for name, of in (("value_total", "value"), ("purchases_total", "purchases")):
         hits.append((name, inside(rows.loc["FR"], f"{name}_pi", came.loc[mine, of].sum())))
     pair = compare_segments(
-        model, predictions, by="country", of="value", against="DE", interval=LEVEL, draws=300
+        model, predictions, by="country", of="value", against="DE", interval=LEVEL, draws=100
     )
     pair = pair[(pair["a"] == "FR") | (pair["b"] == "FR")].iloc[0]
     means = came["value"].groupby(rfm["country"]).mean()
@@ -117,7 +117,7 @@ def cohorts(seed: int, customers: int) -> Hits:
     later = pd.concat([log, shop.future[shop.future["channel"] == channel]])
     end, year = shop.observation_end, shop.observation_end + pd.DateOffset(years=1)
     options = {"by": "Y", "collapse": "h"}
-    guess = cohort_table(log, model=model, observation_end=end, draws=300, max_age=3, **options)
+    guess = cohort_table(log, model=model, observation_end=end, draws=100, max_age=3, **options)
     came = cohort_table(later, observation_end=year, max_age=3, **options)
     both = guess.merge(came, on=["cohort", "age"], suffixes=("", "_came"))
     both = both[both["forecast"] & (both["period"].dt.year == year.year)]
@@ -150,7 +150,7 @@ def acquisition(seed: int, customers: int) -> Hits:
     hits = []
     for shop, channel, _, model in channels(seed, customers):
         for of, given, terms in offers(shop, channel):
-            found = acquisition_table(model, interval=LEVEL, draws=300, **given, **terms).iloc[0]
+            found = acquisition_table(model, interval=LEVEL, draws=100, **given, **terms).iloc[0]
             truth = shop.channels.loc[channel, f"{of}_at_acquisition"]
             hits.append((of, inside(found, "value_at_acquisition", truth)))
     return hits
@@ -176,7 +176,7 @@ def test_value_at_acquisition_under_the_true_parameters() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
 def test_intervals_hold_their_level(study: Callable[[int, int], Hits]) -> None:
-    shops = 40 if study in (totals, acquisition) else 100
+    shops = 20 if study in (totals, acquisition) else 50
     found = held([hit for seed in range(shops) for hit in study(100 + seed, 5000)])
     assert found["held"].all(), found
 
@@ -227,7 +227,7 @@ def test_the_campaign_is_found_where_there_are_enough_customers() -> None:
 def test_intervals_of_the_campaign_hold_their_level(effect: float) -> None:
     truth = true_effects(effect)
     hits = []
-    for seed in range(60):
+    for seed in range(40):
         table = campaign(2000 + seed, effect)
         for (method, segment), row in table.iterrows():
             if segment in truth.index:
