@@ -10,21 +10,16 @@ import numpy as np
 import pandas as pd
 
 from clvpredict.business.asked import has_money
+from clvpredict.business.newcomers import NEW, first_margin, realised_by_new, resolved
 from clvpredict.errors import OptionError
 from clvpredict.options import TimeUnit
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array
 from clvpredict.value import Costs
 
-#: The summary of a customer acquired today.
-NEW = pd.DataFrame(
-    {"customer_id": ["new"], "frequency": 0, "recency": 0.0, "T": 0.0, "monetary_value": 0.0}
-)
 ONE = "new customer"
 # Points in time of a curve, and at most.
 _TIMES, _MOST_TIMES = 48, 240
-# Customers a draw, of whom single ones are predicted.
-_ALIKE = 20
 
 
 def acquisition_table(
@@ -42,8 +37,8 @@ def acquisition_table(
 ) -> pd.DataFrame:
     """Say what a new customer is worth, and the most that may be paid for one.
 
-    The value at acquisition is the margin of the first purchase (at its expectation) and of the
-    purchases expected within the horizon after it, discounted, after costs.
+    The value at acquisition is the margin of the first purchase and of those expected within the
+    horizon after it, discounted, after costs.
 
     Parameters
     ----------
@@ -201,14 +196,10 @@ class _New:
         self.horizon = self.periods(horizon)
         if not np.isfinite(self.horizon) or self.horizon <= 0:
             raise OptionError(f"horizon={horizon!r} must be a finite time above 0, e.g. '104W'.")
-        expected = self.model.predict(NEW, horizon=self.horizon, **self.terms)
-        spend = float(expected["expected_spend"].iloc[0])
-        amount = spend if one["first_purchase"] is None else float(one["first_purchase"])
-        returned, service = (0.0, 0.0)
-        if self.costs is not None:
-            resolved = self.costs.resolve(NEW, None, self.model.purchases.time_unit_)
-            returned, service = float(resolved["returned"][0]), float(resolved["service"][0])
-        self.first = amount * self.margin * (1.0 - returned) - (service if amount else 0.0)
+        self._given = one["first_purchase"]
+        self._costs = resolved(self.costs, self.model)
+        self._once = float(self._costs["once"][0]) if self._costs else 0.0
+        self.first, self._first = first_margin(self.model, self.terms, self._given, self._costs)
 
     def periods(self, time: Any) -> float:
         return float(self.model.purchases._periods(time))
@@ -216,15 +207,14 @@ class _New:
     def value(self, time: float) -> tuple[float, Array]:
         """Expected value up to a time: at the estimates, and under draws."""
         if time == 0:
-            return self.first, np.full(self._draws(self.of, self.horizon).shape, self.first)
+            return self.first - self._once, self._first - self._once
         point = float(self.model.predict(NEW, horizon=time, **self.terms)[self.of].iloc[0])
-        return self.first + point, self.first + self._draws(self.of, time)
+        found = self.model.predict_draws(NEW, horizon=time, quantities=[self.of], **self.terms)
+        return self.first + point, self._first + found[self.of].to_numpy()[:, 0]
 
     def realised(self) -> Array:
         """What such customers bring in, several of each draw of the parameters, shape (n,)."""
-        of = "value" if self.costs is None else "net_value"
-        alike = pd.concat([NEW] * _ALIKE).assign(customer_id=range(_ALIKE))
-        return np.asarray(self.first + self._draws(of, self.horizon, alike))
+        return realised_by_new(self.model, self.horizon, self.terms, self._given, self._costs)
 
     def curve(self, every: Any = None) -> tuple[Array, tuple[Array, Array]]:
         """Times, and the expected value up to them: shape (times,) and (times, draws)."""
@@ -238,10 +228,6 @@ class _New:
         times = np.append(whole[whole < self.horizon * (1 - 1e-9)], self.horizon)
         values = [self.value(float(t)) for t in times]
         return times, (np.array([v[0] for v in values]), np.array([v[1] for v in values]))
-
-    def _draws(self, of: str, time: float, who: pd.DataFrame = NEW) -> Array:
-        found = self.model.predict_draws(who, horizon=time, quantities=[of], **self.terms)
-        return np.asarray(found[of].to_numpy().ravel(), np.float64)
 
 
 def _length(every: Any) -> Any:

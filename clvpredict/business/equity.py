@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.acquisition import NEW
 from clvpredict.business.asked import as_asked, has_money
+from clvpredict.business.newcomers import NEW, first_margin, resolved
 from clvpredict.errors import DataError, OptionError, Problem
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array, check_rfm, customer_ids
@@ -130,7 +130,9 @@ def residual_value(
     realised = columns["frequency"] * columns["monetary_value"] * share
     found = model.predict(customers, horizon=asked.horizon, **asked.terms)
     residual = found["clv_undiscounted"].to_numpy(np.float64)
-    spend = model.predict(NEW, horizon=1.0, **_without_columns(asked.terms))["expected_spend"]
+    # Neither margins nor discounting matter to the mean value of a purchase.
+    drawing = {n: asked.terms[n] for n in ("fallback_spend", "draws", "seed") if n in asked.terms}
+    spend = model.predict(NEW, horizon=1.0, **drawing)["expected_spend"]
     expected = _of_new(model, columns["T"] + ahead) * float(spend.iloc[0]) * share
     return pd.DataFrame(
         {
@@ -270,14 +272,10 @@ def _planned(row: Mapping[str, Any], number: int, terms: Mapping[str, Any], ahea
     # Equal seeds would give all groups the same luck: each takes that of other draws.
     real = mean + np.roll(real - mean, number)
     one = model.predict(NEW, horizon=left, **own)
-    amount = row["first_purchase"]
-    amount = float(one["expected_spend"].iloc[0]) if amount is None else amount
-    first = amount * own.get("margin", 1.0)
-    if own.get("costs"):
-        costs = own["costs"].resolve(NEW, None, buying.time_unit_)
-        first = first * (1.0 - float(costs["returned"][0])) - float(costs["service"][0])
-    fixed = count * worth * (first - row["cac"])
-    point = fixed + worth * count * float(one[name].iloc[0])
+    costs = resolved(own.get("costs"), model)
+    first, drawn_first = first_margin(model, own, row["first_purchase"], costs)
+    point = count * worth * (first - row["cac"] + float(one[name].iloc[0]))
+    fixed = count * worth * (drawn_first - row["cac"])
     spent = count * worth * row["cac"]
     return _Line(row["name"], count, spent, point, fixed + worth * mean, fixed + worth * real)
 

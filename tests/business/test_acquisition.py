@@ -14,6 +14,7 @@ from clvpredict.business import (
     residual_value,
     value_against_cac,
 )
+from clvpredict.business.acquisition import _New
 from clvpredict.errors import DataError, OptionError
 
 
@@ -57,7 +58,11 @@ def test_payback_is_where_the_expected_margin_is_the_cac(model):
     assert never["p_value_above_cac"] < 0.02
     at_once = acquisition_table(model, horizon="104W", margin=0.3, cac=5.0, draws=50).iloc[0]
     assert at_once["payback"] == 0.0
-    assert at_once["p_value_above_cac"] == 1.0  # the first purchase pays
+    assert at_once["p_value_above_cac"] < 1.0  # not everybody's first purchase pays
+    sure = acquisition_table(
+        model, horizon="104W", margin=0.3, cac=5.0, first_purchase=20.0, draws=50
+    ).iloc[0]
+    assert sure["p_value_above_cac"] == 1.0
 
 
 def test_p_value_above_cac_is_what_simulated_customers_do(model):
@@ -65,12 +70,26 @@ def test_p_value_above_cac_is_what_simulated_customers_do(model):
     line = acquisition_table(model, horizon="104W", margin=0.3, cac=25.0, discounting="none").loc[
         "new customer"
     ]
-    base = model.simulate(20_000, 104.0, seed=3)
-    repeat = base.rfm["frequency"] * base.rfm["monetary_value"] * 0.3 + line["first_purchase"]
-    share = float((repeat > 25.0).mean())
-    # 10,000 draws and 20,000 customers, and the parameters differ between draws.
-    assert line["p_value_above_cac"] == pytest.approx(share, abs=0.02)
-    assert line["value_at_acquisition"] == pytest.approx(repeat.mean(), rel=0.05)
+    log = model.simulate(20_000, 104.0, seed=3).transactions
+    brought = 0.3 * log.groupby("customer_id")["amount"].sum().to_numpy()
+    # 10,000 draws (20 of each draw of the parameters) and 20,000 customers.
+    assert line["p_value_above_cac"] == pytest.approx((brought > 25.0).mean(), abs=0.02)
+    assert line["value_at_acquisition"] == pytest.approx(brought.mean(), rel=0.05)
+    low, high = np.quantile(brought, [0.05, 0.95])
+    assert line["realised_pi_lower"] == pytest.approx(low, rel=0.05)
+    assert line["realised_pi_upper"] == pytest.approx(high, rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"first_purchase": 40.0}, {"discounting": "monthly"}])
+def test_realised_net_value_has_the_expected_mean(model, options):
+    costs = clv.Costs(service_cost=1.0, cost_to_serve=0.1, marketing_cost=0.05, return_rate=0.1)
+    terms = {name: how for name, how in options.items() if name == "discounting"}
+    first = options.get("first_purchase")
+    one = {"model": model, "margin": 0.3, "costs": costs, "first_purchase": first}
+    new = _New(one, "104W", terms)
+    # 20 customers of each draw: held to what that draw expects.
+    gap = new.realised().reshape(-1, 20).mean(axis=1) - new.value(new.horizon)[1]
+    assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(len(gap))
 
 
 def test_channels(model):
