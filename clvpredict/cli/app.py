@@ -338,6 +338,11 @@ def info(
         said: dict[str, Any] | None = table.attrs.get(PREDICTIONS_KEY)
         session.facts["columns"] = list(table.columns)
         session.facts["data"] = facts.of_summary(table)
+        of_customers = {"customer_id", "frequency"} & set(table.columns)
+        if said is None and not of_customers:  # segments, cohorts, a budget
+            session.facts["rows"], session.facts["about"] = len(table), table.attrs
+            show.about(session, table)
+            return
         if said is not None:
             session.facts["predictions"] = said
             session.facts["data"]["provenance"] = said.get("data")

@@ -106,16 +106,22 @@ def sort(session: Session, table: pd.DataFrame, how: Sorting) -> pd.DataFrame:
             raise OptionError(f"--by {how.name} takes the segments as they are, without a rule.")
         return table
     options: dict[str, Any] = {"name": how.name, "missing": how.missing}
+    settings = typed.settings("--rule", how.settings)
+    if wrong := [s for s in settings if s in (*options, "by", "rule", "predictions")]:
+        raise OptionError(
+            f"--rule {wrong[0]}=... is no option of a rule, such as shares, thresholds or "
+            "new_within. --by, --name, --missing and --like are options of their own."
+        )
     with session.step("Putting customers into segments") as done:
         if how.like is not None:
-            options["rule"] = _rule_in(how.like, how.name)
             if how.by:
                 raise OptionError("--like brings a rule with it; leave --by out.")
+            options["rule"] = _rule_in(how.like, how.name)
         elif len(how.by) > 1:
             options["by"] = list(how.by)
         elif how.by:
             options["by"] = how.by[0]
-        found = segment_customers(table, **options, **typed.settings("--rule", how.settings))
+        found = segment_customers(table, **options, **settings)
         rule = found.attrs[_RULES][how.name]
         session.facts["rule"] = rule
         done(f"{len(rule['categories'])} segments")

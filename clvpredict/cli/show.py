@@ -124,6 +124,14 @@ def metadata(session: Session, said: dict[str, Any]) -> None:
     pairs(session, "Predictions", lines)
 
 
+def about(session: Session, table: pd.DataFrame) -> None:
+    """What a table of another kind says about itself."""
+    lines = [("rows", f"{len(table):,}"), ("columns", ", ".join(map(str, table.columns)))]
+    said = {k: v for k, v in table.attrs.items() if not isinstance(v, dict | list)}
+    lines += [(str(k).replace("_", " "), str(v)) for k, v in said.items() if v is not None]
+    pairs(session, "Table", lines)
+
+
 def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f}") -> None:
     """Any small table of numbers, its index to the left."""
     corner = "" if table.index.name is None else str(table.index.name)

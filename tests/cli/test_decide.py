@@ -408,6 +408,8 @@ def test_spending_less_is_said_in_options(clvpredict):
 REFUSED = {
     "unknown rule": (["segments", "M", "P", "--by", "valu"], "valu"),
     "option of no rule": (["segments", "M", "P", "--rule", "sharse=0.5,0.5"], "shares"),
+    "no option of a rule": (["segments", "M", "P", "--rule", "name=x"], "--name"),
+    "a rule and another": (["segments", "M", "P", "--by", "rfm", "--like", "P"], "--by"),
     "no setting": (["segments", "M", "P", "--rule", "shares"], "NAME=VALUE"),
     "no numbers": (["segments", "M", "P", "--rule", "shares=a,b"], "numbers between commas"),
     "cac of nobody": (["segments", "M", "P", "--cac", "x=1"], "cac"),
@@ -469,6 +471,15 @@ def test_other_tables_are_refused(clvpredict, paths, rfm_file):
     assert found.code == 3
     assert "does not say its rule" in found.err
     json.loads(clvpredict("segments", *paths, "--like", rfm_file, "--json").out)
+
+
+def test_info_of_a_table_of_segments(clvpredict, segments):
+    text = clvpredict("info", "segments.csv").out
+    assert "share_of_value" in text
+    assert "weeks" in text
+    said = clvpredict("info", "segments.csv", "--json").json
+    assert said["rows"] == len(segments)
+    assert said["about"]["total"] == "Total"
 
 
 def test_a_model_without_money(clvpredict, rfm_file, transactions, tmp_path):
