@@ -294,12 +294,17 @@ class _Sums:
         return cls(names, points, draws)
 
     def plus(self, other: _Sums) -> _Sums:
-        """Of both; the parameters are those of the same draws."""
-        return _Sums(
-            self.names,
-            {n: v + other.points[n] for n, v in self.points.items()},
-            {n: v + other.draws[n] for n, v in self.draws.items()},
-        )
+        """Of both, who are other customers; the parameters are those of the same draws."""
+        draws = {}
+        for name, own in self.draws.items():
+            added = other.draws[name]
+            if name not in _EXPECTED:
+                # Equal seeds would give both some of the same luck: take that of another draw.
+                mean = other.draws[next(q for q, r in _EXPECTED.items() if r == name)]
+                added = mean + np.roll(added - mean, added.shape[1] // 3, axis=1)
+            draws[name] = own + added
+        points = {n: v + other.points[n] for n, v in self.points.items()}
+        return _Sums(self.names, points, draws)
 
 
 def _rows(before: _Sums, after: _Sums, level: float) -> pd.DataFrame:

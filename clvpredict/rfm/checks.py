@@ -88,6 +88,12 @@ def check_rfm(frame: pd.DataFrame, columns: tuple[str, ...]) -> dict[str, Array]
     problems = _missing_columns(frame, columns)
     if frame.empty:
         problems.append(Problem("no rows", "give a summary of at least one customer"))
+    twice = frame.columns[frame.columns.duplicated()].unique()
+    again = [c for c in ("customer_id", *columns) if c in twice]
+    if again:
+        fix = "keep one: table.loc[:, ~table.columns.duplicated()]"
+        problem = Problem(f"columns that are there more than once: {', '.join(again)}", fix)
+        raise DataError("RFM summary", [*problems, problem])
     present = [c for c in columns if c in frame.columns]
     arrays: dict[str, Array] = {}
     for column in present:
@@ -215,12 +221,17 @@ def require_column(frame: pd.DataFrame, column: str, purpose: str) -> pd.Series:
     Raises
     ------
     OptionError
-        If the frame does not have it.
+        If the frame does not have it, or twice.
     """
     if column not in frame.columns:
         hint = did_you_mean(column, [str(c) for c in frame.columns])
         raise OptionError(
             f"{purpose} names the column '{column}', which the summary does not have. "
             f"It has: {', '.join(map(str, frame.columns))}.{hint}"
+        )
+    if (there := int((frame.columns == column).sum())) > 1:
+        raise OptionError(
+            f"{purpose} names the column '{column}', of which there are {there}. Keep one: "
+            "table.loc[:, ~table.columns.duplicated()]."
         )
     return frame[column]
