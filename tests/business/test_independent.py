@@ -234,6 +234,31 @@ def test_value_at_acquisition_by_quadrature():
     assert MARGIN * mean * (1.0 + discounted_new(at, 0.1)) == pytest.approx(12.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("costs", [None, clv.Costs(**COSTS)], ids=["margin", "net"])
+def test_single_new_customers_and_their_cac(costs):
+    """The first purchase is as random as the others, and of the same customer's spend."""
+    horizon, n = 104.0, 30_000
+    lives = follow(np.zeros(n), horizon, 12)
+    value, net = net_value(lives, horizon, 0.1)
+    # What a first purchase is, given this customer's later ones: ν | x, Σ ~ Gamma(q + px, v + Σ).
+    rng = np.random.default_rng(13)
+    x, total = np.bincount(lives.who, minlength=n), lives.per_customer(lives.amount)
+    shape = SPENDING["q"] + SPENDING["p"] * x
+    first = rng.gamma(SPENDING["p"], 1.0, n) / rng.gamma(shape) * (SPENDING["v"] + total)
+    kept = 1.0 if costs is None else 1.0 - COSTS["return_rate"]
+    came = value if costs is None else net - COSTS["service_cost"]
+    came = came + MARGIN * kept * first
+    for cac in (8.0, 25.0):
+        row = acquisition_table(
+            true_model(), horizon=horizon, cac=cac, margin=MARGIN, costs=costs, interval=0.8
+        ).iloc[0]
+        # 10,000 customers there.
+        assert row["p_value_above_cac"] == pytest.approx((came > cac).mean(), abs=0.02)
+    assert abs(z(came - row["value_at_acquisition"])) < 4
+    outside = (came < row["realised_pi_lower"]).mean(), (came > row["realised_pi_upper"]).mean()
+    assert outside == pytest.approx((0.1, 0.1), abs=0.015)
+
+
 def test_equity_of_a_plan():
     """New customers of a plan: the sum of 200 of them, simulated 400 times."""
     count, bases, after = 200, 400, 13.0
