@@ -51,41 +51,8 @@ from clvpredict.cli.options import (
     Timezone,
     Transactions,
 )
-from clvpredict.cli.session import EXIT_CODES, opened
-
-# As --help lists them: the way of the data.
-_ORDER = (
-    "run",
-    "summarize",
-    "fit",
-    "predict",
-    "evaluate",
-    "backtest",
-    "segments",
-    "cohorts",
-    "scenario",
-    "budget",
-    "info",
-)
-
-
-class _InOrder(typer.core.TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
-
-
-app = typer.Typer(
-    name="clvpredict",
-    cls=_InOrder,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Customer lifetime value from transactions.",
-    epilog=EXIT_CODES,
-)
-
-PREDICTING, JUDGING = "From transactions to predictions", "Do predictions hold?"
-DECIDING, LOOKING = "From predictions to decisions", "What is in a file"
+from clvpredict.cli.program import LOOKING, PREDICTING, app
+from clvpredict.cli.session import opened
 
 # --- commands ----------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from clvpredict.cli.app import DECIDING, app
 from clvpredict.cli.options import (
     Amount,
     AsJson,
@@ -28,6 +27,7 @@ from clvpredict.cli.options import (
     Timezone,
     Transactions,
 )
+from clvpredict.cli.program import DECIDING, app
 from clvpredict.cli.session import opened
 
 ModelFolder = Annotated[

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from clvpredict.cli.app import JUDGING, app
 from clvpredict.cli.options import (
     Amount,
     AsJson,
@@ -29,6 +28,7 @@ from clvpredict.cli.options import (
     Timezone,
     Transactions,
 )
+from clvpredict.cli.program import JUDGING, app
 from clvpredict.cli.session import opened
 
 Models = Annotated[

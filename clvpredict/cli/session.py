@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import clvpredict
+from clvpredict.cli.program import app
 from clvpredict.errors import (
     ArtefactError,
     ClvError,
@@ -36,11 +37,6 @@ _CODES: dict[type[ClvError], int] = {
     ArtefactError: BAD_DATA,
     ConvergenceError: NOT_CONVERGED,
 }
-EXIT_CODES = (
-    "Exit codes: 0 fine; 2 an option cannot be used as it is; 3 the data or a saved model are "
-    "missing, unreadable, in another time unit, or have problems; 4 a model did not converge; "
-    "1 anything else, such as a full disk."
-)
 # Errors speak of the arguments of functions, which are options here.
 _ARGUMENT = re.compile(r"\b([a-z_]+)=(None\b|False\b)?")
 _RENAMED = {
@@ -155,8 +151,6 @@ class Session:
 
     def _hints(self, text: str) -> list[str]:
         """Say which options the arguments are that an error speaks of."""
-        from clvpredict.cli.app import app
-
         commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
         known = commands.get(self.facts["command"])
         options = {name for p in known.params for name in p.opts} if known else set()

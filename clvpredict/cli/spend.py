@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clvpredict.cli.app import DECIDING, app
 from clvpredict.cli.options import AsJson, ExcelSafe, Out, Quiet, Seed
+from clvpredict.cli.program import DECIDING, app
 from clvpredict.cli.session import opened
 
 _PARAMETER = "A number, a column, or MEAN:SE"

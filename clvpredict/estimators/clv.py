@@ -254,7 +254,7 @@ class CLVModel(Answers):
             "discount_rate_per_time_unit": terms.discount.delta(self.purchases.time_unit_),
             "discounting": discounting,
             **terms.record(),
-            **interval_metadata(interval, intervals, how),
+            **interval_metadata(interval, intervals, how, posterior=self._is_posterior),
         }
         return out
 

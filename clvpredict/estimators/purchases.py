@@ -230,7 +230,7 @@ class PurchaseEstimator(Estimator, Answers):
             out = append_new(out, self._table(NEW_RFM, t, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
             **self._metadata(t),
-            **interval_metadata(interval, intervals, how),
+            **interval_metadata(interval, intervals, how, posterior=self.result_.is_posterior),
         }
         return out
 

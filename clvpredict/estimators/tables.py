@@ -68,12 +68,13 @@ def _with_ends(out: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 
 def interval_metadata(
-    interval: float | None, kinds: Sequence[IntervalKind], how: Drawing
+    interval: float | None, kinds: Sequence[IntervalKind], how: Drawing, *, posterior: bool
 ) -> dict[str, Any]:
-    """What a table says of its intervals, and of what corrected it."""
+    """What a table says of its draws and intervals, and of what corrected it."""
     said: dict[str, Any] = {}
     if interval is not None:
         said = {"interval": interval, "intervals": list(kinds)}
+    if interval is not None or posterior:
         said |= {"draws": how.draws, "seed": how.seed}
     if how.recalibration is not None:
         said["recalibration"] = how.recalibration.record()

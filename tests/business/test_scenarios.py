@@ -176,3 +176,11 @@ def test_tornado(model, table):
         tornado_table(model, table, 0.1, of="net_clv")
     with pytest.raises(OptionError, match="chrun"):
         tornado_table(model, table, {"chrun": 0.1})
+
+
+def test_a_posterior_with_its_own_draws(cdnow_rfm):
+    """Predictions of a posterior are means over draws: they say which."""
+    model = clv.CLVModel(clv.MBGNBD()).fit(cdnow_rfm, method="laplace", seed=1)
+    table = model.predict(cdnow_rfm.head(50), horizon="26W", draws=60, seed=9)
+    found = clv.scenario(model, table, churn=-0.1, predictive=False)
+    assert found.loc[("all", "clv"), "now"] == pytest.approx(table["clv"].sum(), rel=1e-12)
