@@ -18,6 +18,8 @@ from clvpredict.rfm import Array
 from clvpredict.value import Costs
 
 ONE = "new customer"
+# Customers of each draw of the parameters, of whom single ones are predicted.
+_ALIKE = 20
 # Points in time of a curve, and at most.
 _TIMES, _MOST_TIMES = 48, 240
 
@@ -214,7 +216,8 @@ class _New:
 
     def realised(self) -> Array:
         """What such customers bring in, several of each draw of the parameters, shape (n,)."""
-        return realised_by_new(self.model, self.horizon, self.terms, self._given, self._costs)
+        one = self.model, self.horizon, self.terms, self._given, self._costs
+        return realised_by_new(*one, alike=_ALIKE).ravel()
 
     def curve(self, every: Any = None) -> tuple[Array, tuple[Array, Array]]:
         """Times, and the expected value up to them: shape (times,) and (times, draws)."""

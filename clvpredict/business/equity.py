@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.business.asked import as_asked, has_money
-from clvpredict.business.newcomers import NEW, first_margin, resolved
+from clvpredict.business.newcomers import NEW, first_margin, realised_by_new, resolved
 from clvpredict.errors import DataError, OptionError, Problem
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array, check_rfm, customer_ids
 from clvpredict.value import Discount, margins, per_customer, present_worth
 
+# New customers simulated one by one; the luck of more follows from theirs.
+_MOST_SIMULATED = 5_000
 # Ages at which what new customers bring in is computed; between them, it is interpolated.
 _AGES = 48
 
@@ -185,7 +187,8 @@ def customer_equity(
         Index `group`: `existing customers`, the rows of the plan, `total`. `customers`;
         `value`, discounted, after costs and after what is paid for acquisition (`spent`), with
         `value_lower`, `value_upper` (credible) and `value_pi_lower`, `value_pi_upper`
-        (predictive).
+        (predictive). Draws of separate models go together, as if what is true of one were true
+        of all, so the total's intervals are rather too wide.
 
     Raises
     ------
@@ -264,20 +267,22 @@ def _planned(row: Mapping[str, Any], number: int, terms: Mapping[str, Any], ahea
     buying = model.purchases
     discount = Discount(own.get("discount_rate", 0.1), own.get("discounting", "continuous"))
     worth = present_worth(after, buying.time_unit_, discount)
-    name, of = ("net_clv", "net_value") if own.get("costs") else ("clv", "value")
+    name = "net_clv" if own.get("costs") else "clv"
     left = None if np.isinf(ahead) else ahead - after
-    customers = pd.concat([NEW] * count, ignore_index=True).assign(customer_id=range(count))
-    drawn = model.predict_draws(customers, horizon=left, sum_by=True, quantities=[name, of], **own)
-    mean, real = _two(drawn, name, of)
-    # Equal seeds would give all groups the same luck: each takes that of other draws.
-    real = mean + np.roll(real - mean, number)
-    one = model.predict(NEW, horizon=left, **own)
-    costs = resolved(own.get("costs"), model)
-    first, drawn_first = first_margin(model, own, row["first_purchase"], costs)
-    point = count * worth * (first - row["cac"] + float(one[name].iloc[0]))
-    fixed = count * worth * (drawn_first - row["cac"])
-    spent = count * worth * row["cac"]
-    return _Line(row["name"], count, spent, point, fixed + worth * mean, fixed + worth * real)
+    costs, given = resolved(own.get("costs"), model), row["first_purchase"]
+    first, drawn_first = first_margin(model, own, given, costs)
+    one = first + float(model.predict(NEW, horizon=left, **own)[name].iloc[0])
+    drawn = model.predict_draws(NEW, horizon=left, quantities=[name], **own)
+    mean = drawn_first + drawn[name].to_numpy()[:, 0]
+    some = min(count, _MOST_SIMULATED)
+    t = np.inf if left is None else left
+    real = realised_by_new(model, t, own, given, costs, alike=some, luck=number)
+    # The luck of many customers is near normal: from that of some to that of all of them.
+    luck = np.sqrt(count / some) * (real.sum(axis=1) - some * mean)
+    value = count * worth
+    means = value * (mean - row["cac"])
+    point = value * (one - row["cac"])
+    return _Line(row["name"], count, value * row["cac"], point, means, means + worth * luck)
 
 
 def _checked_plan(
@@ -329,6 +334,8 @@ def _checked_plan(
         row["customers"] = int(count)
         for what, default in (("cac", 0.0), ("first_purchase", None), ("margin", None)):
             value = line.get(what, default)
+            if what != "cac" and pd.isna(value):
+                value = default  # as the model expects, or as predicted
             if value is not None and (not _is_number(value) or not np.isfinite(value) or value < 0):
                 problems.append(Problem(f"row {i}: {what}={value!r}", "a finite number >= 0"))
             row[what] = value

@@ -11,66 +11,106 @@ import pandas as pd
 from clvpredict.models.base import NEW_CUSTOMER, Theta
 from clvpredict.predict import Realised
 from clvpredict.rfm import Array, SpendHistories
-from clvpredict.value import Costs, Discount, discount_factor, net_value, present_time
+from clvpredict.value import (
+    Costs,
+    Discount,
+    discount_factor,
+    net_value,
+    present_time,
+    worthless_from,
+)
 
 #: The summary of a customer acquired today.
 NEW = pd.DataFrame(
     {"customer_id": ["new"], "frequency": 0, "recency": 0.0, "T": 0.0, "monetary_value": 0.0}
 )
-# Customers of each draw of the parameters.
-_ALIKE = 20
+# Customers simulated at a time.
+_MOST_CUSTOMERS = 500_000
 
 
 def realised_by_new(
-    model: Any, t: float, terms: Mapping[str, Any], first: float | None, costs: dict[str, Array]
+    model: Any,
+    t: float,
+    terms: Mapping[str, Any],
+    first: float | None,
+    costs: dict[str, Array],
+    alike: int,
+    luck: int = 0,
 ) -> Array:
-    """Simulate the discounted value of customers acquired now, shape (n,).
+    """Simulate the discounted value of customers acquired now, shape (draws, alike).
 
     Parameters
     ----------
     model : CLVModel
     t : float
-        Horizon, finite.
+        Horizon; may be inf.
     terms : mapping
         As in ``predict``, with ``margin`` as a number.
     first : float or None
         Value of the first purchase; None: drawn, as all others of the same customer.
     costs : dict
         What :meth:`clvpredict.Costs.resolve` gave for one customer; empty for none.
+    alike : int
+        Customers of each draw of the parameters.
+    luck : int
+        Other numbers give other customers.
     """
     buying, spending = model.purchases, model.spend
     size, seed = int(terms.get("draws", 500)), int(terms.get("seed", 0))
     # The streams of `predict`: the same draws of the parameters.
-    streams = np.random.SeedSequence([seed, 1]).spawn(3)
+    streams = np.random.SeedSequence([seed, 1]).spawn(2)
     of_buying = buying.result_.draws(size, np.random.default_rng(streams[0]))
     of_spend = spending.result_.draws(len(of_buying), np.random.default_rng(streams[1]))
-    of_buying = of_buying[: len(of_spend)]
-    rng = np.random.default_rng(streams[2])
-    theta, spend_theta = _repeated(of_buying), _repeated(of_spend)
-    n = len(of_spend) * _ALIKE
-    bought = _purchases(buying._model, theta, n, t, rng)
+    rng = np.random.default_rng([seed, 2, luck])
+    step = max(1, _MOST_CUSTOMERS // alike)
+    parts = []
+    for begin in range(0, len(of_spend), step):
+        some = slice(begin, min(begin + step, len(of_spend)))
+        theta, spend_theta = (
+            tuple(np.repeat(column, alike) for column in draws[some].T)
+            for draws in (of_buying, of_spend)
+        )
+        n = (some.stop - some.start) * alike
+        bought = _purchases(buying._model, theta, n, t, rng)
+        value = _value(model, t, terms, first, costs, bought, spend_theta, rng)
+        parts.append(value.reshape(-1, alike))
+    return np.concatenate(parts)
 
+
+def _value(
+    model: Any,
+    t: float,
+    terms: Mapping[str, Any],
+    first: float | None,
+    costs: dict[str, Array],
+    bought: Realised,
+    spend_theta: Theta,
+    rng: np.random.Generator,
+) -> Array:
+    """What customers bring in who make these purchases after their first, shape (n,)."""
+    n = len(bought.count)
     discount = Discount(terms.get("discount_rate", 0.1), terms.get("discounting", "continuous"))
-    unit = buying.time_unit_
+    unit = model.purchases.time_unit_
     factor = discount_factor(t, unit, discount) or np.ones_like
-    owner, when = bought.moments(slice(None), np.inf, rng)
+    owner, when = bought.moments(slice(None), worthless_from(t, unit, discount), rng)
     # The first purchase of each is of the same customer's spend, now.
     customer = np.concatenate([np.arange(n), bought.row[owner]])
     worth = np.concatenate([np.ones(n), factor(when)])
     nobody = SpendHistories(np.ones(n), x=np.zeros(n), m=np.zeros(n))
-    amount, _ = spending._model.draw_spend(spend_theta, nobody, customer, rng)
+    amount, _ = model.spend._model.draw_spend(spend_theta, nobody, customer, rng)
     amount = amount * model._order_value
     if first is not None:
         amount[:n] = first
         worth[:n] = float(first > 0)
     gross = np.bincount(customer, amount * worth, minlength=n)
+    margin = float(terms.get("margin", 1.0))
     if not costs:
-        return np.asarray(terms["margin"] * gross)
+        return np.asarray(margin * gross)
     counted = np.bincount(customer, worth, minlength=n)
     present = present_time(t, unit, discount)
-    served = bought.lifetime(present)[:, 0]
     spent = float(present(np.asarray(t)))
-    return net_value(costs, np.asarray(terms["margin"]), gross, counted, served, spent)
+    served = bought.lifetime(present)[:, 0]
+    return net_value(costs, np.asarray(margin), gross, counted, served, spent)
 
 
 def _purchases(model: Any, theta: Theta, n: int, t: float, rng: np.random.Generator) -> Realised:
@@ -87,10 +127,6 @@ def _purchases(model: Any, theta: Theta, n: int, t: float, rng: np.random.Genera
     return Realised(
         every, alive[some], only[some], count[some], span[some], ended[some], (alive, only, span)
     )
-
-
-def _repeated(draws: Array) -> Theta:
-    return tuple(np.repeat(column, _ALIKE) for column in draws.T)
 
 
 def first_margin(

@@ -121,7 +121,7 @@ def tornado_table(
     table: pd.DataFrame,
     changes: float | Mapping[str, float | Sequence[float]] = 0.1,
     *,
-    of: str = "clv",
+    of: str | None = None,
     segment: Mapping[str, Any] | None = None,
     horizon: Any = "as predicted",
     interval: float = 0.9,
@@ -136,8 +136,8 @@ def tornado_table(
     changes : float or mapping
         0.1: everything that can be changed, by −10 % and +10 %. Or what to change, each with a
         number (down and up by so much) or two: ``{"churn": (-0.1, 0.05), "frequency": 0.1}``.
-    of : str
-        Which quantity of :func:`scenario`.
+    of : str, optional
+        Which quantity of :func:`scenario`; by default `clv`, or `expected_purchases`.
 
     Returns
     -------
@@ -156,7 +156,9 @@ def tornado_table(
     >>> found["factor"].tolist()
     ['frequency', 'frequency', 'churn', 'churn']
     """
-    factors = FACTORS if has_money(model) else ("churn", "frequency")
+    money = has_money(model)
+    factors = FACTORS if money else ("churn", "frequency")
+    of = ("clv" if money else "expected_purchases") if of is None else of
     given = changes if isinstance(changes, Mapping) else dict.fromkeys(factors, changes)
     refuse_unknown("a tornado", given, FACTORS)
     asked = as_asked(model, table, horizon, **(terms or {}))
