@@ -21,7 +21,7 @@ LAYERS = [
     ("cli", "the command line"),
     ("plots · store · datasets", "pictures of tables; files, whole or not at all; sample data"),
     ("estimators", "what users hold: they check, delegate and label"),
-    ("evaluate", "predictions beside purchases the model has not seen"),
+    ("evaluate · business", "beside unseen purchases · predictions to decisions"),
     ("value", "purchases and spend into money: discounting, margins"),
     ("predict · simulate", "P(alive), expected purchases; bases of known truth"),
     ("inference", "maximum likelihood, standard errors: once, for every model"),

@@ -103,7 +103,7 @@ def scenario(
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
     >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
     >>> table = model.predict(rfm, horizon="52W", margin=0.3)
-    >>> what_if = clv.scenario(model, table, churn=-0.05, frequency=0.10)
+    >>> what_if = clv.scenario(model, table, churn=-0.05, frequency=0.10, predictive=False)
     >>> what_if.loc[("all", "clv"), "change_percent"].round(1).item()
     9.5
     """
@@ -152,7 +152,9 @@ def tornado_table(
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
     >>> model = clv.CLVModel(clv.MBGNBD()).fit(rfm)
     >>> table = model.predict(rfm, horizon="52W", margin=0.3)
-    >>> found = clv.business.tornado_table(model, table, {"churn": 0.1, "frequency": 0.1})
+    >>> found = clv.business.tornado_table(
+    ...     model, table, {"churn": 0.1, "frequency": 0.1}, terms={"draws": 100}
+    ... )
     >>> found["factor"].tolist()
     ['frequency', 'frequency', 'churn', 'churn']
     """

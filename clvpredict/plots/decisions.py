@@ -75,7 +75,7 @@ def plot_tornado(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> from clvpredict.plots import plot_tornado
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W")
     >>> model = clv.MBGNBD().fit(rfm)
-    >>> predictions = model.predict(rfm, horizon="52W")
+    >>> predictions = model.predict(rfm.head(200), horizon="52W")
     >>> ax = plot_tornado(
     ...     clv.business.tornado_table(model, predictions, 0.1, of="expected_purchases")
     ... )

@@ -234,6 +234,7 @@ def test_value_at_acquisition_by_quadrature():
     assert MARGIN * mean * (1.0 + discounted_new(at, 0.1)) == pytest.approx(12.0, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("costs", [None, clv.Costs(**COSTS)], ids=["margin", "net"])
 def test_single_new_customers_and_their_cac(costs):
     """The first purchase is as random as the others, and of the same customer's spend."""

@@ -176,7 +176,7 @@ def test_value_at_acquisition_under_the_true_parameters() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
 def test_intervals_hold_their_level(study: Callable[[int, int], Hits]) -> None:
-    shops = 20 if study in (totals, acquisition) else 50
+    shops = 8 if study in (totals, acquisition) else 20
     found = held([hit for seed in range(shops) for hit in study(100 + seed, 5000)])
     assert found["held"].all(), found
 
@@ -227,7 +227,7 @@ def test_the_campaign_is_found_where_there_are_enough_customers() -> None:
 def test_intervals_of_the_campaign_hold_their_level(effect: float) -> None:
     truth = true_effects(effect)
     hits = []
-    for seed in range(40):
+    for seed in range(20):
         table = campaign(2000 + seed, effect)
         for (method, segment), row in table.iterrows():
             if segment in truth.index:

@@ -240,7 +240,7 @@ def test_margins(model: clv.CLVModel, table: pd.DataFrame, cdnow_rfm: pd.DataFra
         ({"margin": {"gold": 1.0}}, "segment='column'"),
         ({"margin": float("nan")}, "finite number"),
         ({"margin": "tier"}, "not a number for 2,357"),
-        ({"margin": "rate", "add_new": True}, "one number"),
+        ({"margin": "rate", "add_new": True}, "as numbers"),
     ):
         with pytest.raises(OptionError, match=message):
             model.predict(rfm, **options, **bad)  # type: ignore[arg-type]
