@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -156,7 +157,49 @@ def acquisition(seed: int, customers: int) -> Hits:
     return hits
 
 
-STUDIES: tuple[Callable[[int, int], Hits], ...] = (totals, segments, cohorts, acquisition)
+def what_if(seed: int, customers: int) -> Hits:
+    """The change that a lower churn would make, by the true parameters."""
+    hits = []
+    for shop, channel, rfm, model in channels(seed, customers):
+        terms = {"horizon": "365D", "margin": float(shop.channels.loc[channel, "margin"])}
+        table = model.predict(rfm, **terms)
+        asked = {"churn": -0.2, "interval": LEVEL, "predictive": False, "terms": {"draws": 100}}
+        found = clv.scenario(model, table, **asked).loc["all"]
+        right = true_model(shop, channel)
+        now, then = right.predict(rfm, **terms), right.changed(churn=-0.2).predict(rfm, **terms)
+        hits += [
+            (name, inside(found.loc[name], "change", (then[name] - now[name]).sum()))
+            for name in ("expected_purchases", "clv")
+        ]
+    return hits
+
+
+STUDIES: tuple[Callable[[int, int], Hits], ...] = (
+    totals,
+    segments,
+    cohorts,
+    acquisition,
+    what_if,
+)
+
+
+def test_a_lower_churn_is_what_the_campaign_does() -> None:
+    """Given their histories, what true rates say of those treated is what the model implies."""
+    shop = simulate_shop(seed=3, customers=4000, campaign=0.5, horizon="365D")
+    gap = []
+    for channel, log in shop.transactions.groupby("channel"):
+        rfm = clv.rfm_summary(
+            log, observation_end=shop.observation_end, time_unit="W", collapse="h"
+        )
+        right = true_model(shop, str(channel))
+        terms = {"horizon": "365D", "margin": float(shop.channels.loc[str(channel), "margin"])}
+        now, then = right.predict(rfm, **terms), right.changed(churn=-0.5).predict(rfm, **terms)
+        effect = shop.truth.loc[rfm["customer_id"], "expected_effect"].to_numpy()
+        gap.append((then["clv"] - now["clv"]).to_numpy() - effect)
+    every = np.concatenate(gap)
+    assert abs(every.mean()) < 4 * every.std() / np.sqrt(len(every))
+    # And the effect is no small one beside that.
+    assert shop.truth["expected_effect"].mean() > 20 * every.std() / np.sqrt(len(every))
 
 
 def test_totals_of_channels_on_two_shops() -> None:
@@ -176,7 +219,7 @@ def test_value_at_acquisition_under_the_true_parameters() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
 def test_intervals_hold_their_level(study: Callable[[int, int], Hits]) -> None:
-    shops = 8 if study in (totals, acquisition) else 20
+    shops = 20 if study in (segments, cohorts) else 8
     found = held([hit for seed in range(shops) for hit in study(100 + seed, 5000)])
     assert found["held"].all(), found
 
