@@ -245,7 +245,7 @@ class CLVModel(Answers):
                 )
             out = append_new(out, self._table(NEW_RFM, t, terms, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
-            **self.purchases._metadata(t),
+            **self.purchases._metadata(rfm, t),
             **({"changed": self.changed_} if self.changed_ else {}),
             "spend_model": self.spend._model.name,
             "parameters": self.params_,

@@ -39,6 +39,7 @@ from clvpredict.rfm import (
     check_unit,
     compress_histories,
     customer_ids,
+    summary_metadata,
 )
 from clvpredict.simulate import (
     SimulatedBase,
@@ -229,7 +230,7 @@ class PurchaseEstimator(Estimator, Answers):
         if add_new:
             out = append_new(out, self._table(NEW_RFM, t, interval, intervals, how))
         out.attrs[PREDICTIONS_KEY] = {
-            **self._metadata(t),
+            **self._metadata(rfm, t),
             **interval_metadata(interval, intervals, how, posterior=self.result_.is_posterior),
         }
         return out
@@ -305,14 +306,15 @@ class PurchaseEstimator(Estimator, Answers):
                 DropoutWarning,
             )
 
-    def _metadata(self, t: float) -> dict[str, Any]:
+    def _metadata(self, rfm: pd.DataFrame, t: float) -> dict[str, Any]:
         return {
             "purchase_model": self._model.name,
             "method": self.result_.method,
             "parameters": self.params_,
             "time_unit": None if self.time_unit_ is None else self.time_unit_.code,
             "horizon": None if np.isinf(t) else t,
-            "data": self.data_,
+            # Of these customers: those of the fit may have been observed until another day.
+            "data": summary_metadata(rfm),
             **({"changed": self.changed_} if self.changed_ else {}),
         }
 

@@ -305,6 +305,21 @@ def test_metadata_states_everything_and_survives_parquet(
     assert pd.read_parquet(tmp_path / "p.parquet").attrs["clvpredict"] == about
 
 
+def test_metadata_are_of_the_customers_and_not_of_the_fit() -> None:
+    days = ("1997-09-30", "1997-12-31")
+    old, new = (
+        clv.rfm_summary(clv.load_cdnow(), observation_end=d, time_unit="W", currency="USD")
+        for d in days
+    )
+    fitted = clv.CLVModel(clv.MBGNBD()).fit(old)
+    for one in (fitted, fitted.purchases):
+        said = one.predict(new, horizon="4W").attrs["clvpredict"]["data"]
+        assert (said["observation_end"], said["currency"]) == (days[1], "USD")
+        # Nobody knows of when a table is that does not say so.
+        plain = pd.DataFrame(new.to_dict("list"))
+        assert one.predict(plain, horizon="4W").attrs["clvpredict"]["data"] is None
+
+
 def test_input_is_not_changed(model: clv.CLVModel, cdnow_rfm: pd.DataFrame) -> None:
     before = cdnow_rfm.copy()
     model.predict(cdnow_rfm, horizon="39W")
