@@ -100,7 +100,7 @@ def run(
     from clvpredict.cli import files, jobs, show
 
     with opened("run", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
+        files.check_out(out, as_json, transactions)
         jobs.check_model(model, method)
         costs = jobs.costs(
             cost_period,
@@ -169,7 +169,7 @@ def summarize(
     from clvpredict.cli import files, jobs, show
 
     with opened("summarize", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
+        files.check_out(out, as_json, transactions)
         with files.source_file(transactions) as path:
             rfm = jobs.summarise(
                 session,
@@ -264,7 +264,7 @@ def predict(
     from clvpredict.store import load_model
 
     with opened("predict", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
+        files.check_out(out, as_json, rfm)
         fitted = load_model(model)
         summary = files.read_summary(session, rfm)
         costs = jobs.costs(

@@ -146,9 +146,11 @@ def segments(
     from clvpredict.store import load_model
 
     with opened("segments", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
+        read = (predictions, like, signals)
+        files.check_out(out, as_json, *read)
         files.check_beside(
             out,
+            read,
             compare=compare,
             customers=customers,
             markdown=markdown,
@@ -252,8 +254,10 @@ def cohorts(
     from clvpredict.store import load_model
 
     with opened("cohorts", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
-        files.check_beside(out, payback=payback, picture=picture, payback_picture=payback_picture)
+        files.check_out(out, as_json, transactions)
+        files.check_beside(
+            out, [transactions], payback=payback, picture=picture, payback_picture=payback_picture
+        )
         deciding.check_metric(metric)
         pays = payback is not None or payback_picture is not None
         if pays and cac is None:
@@ -333,8 +337,8 @@ def scenario(
     from clvpredict.store import load_model
 
     with opened("scenario", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
-        files.check_beside(out, picture=picture)
+        files.check_out(out, as_json, predictions)
+        files.check_beside(out, [predictions], picture=picture)
         sizes = {
             "churn": churn,
             "frequency": frequency,

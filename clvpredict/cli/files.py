@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -51,36 +52,50 @@ def read_summary(session: Session, source: str) -> pd.DataFrame:
     return rfm
 
 
-def check_out(out: str, as_json: bool) -> None:
+def check_out(out: str, as_json: bool, *sources: str | None) -> None:
     """Refuse an output that cannot be written before any work is done.
+
+    Parameters
+    ----------
+    out : str
+        The main output.
+    as_json : bool
+        Whether a JSON object goes to standard output.
+    *sources
+        The inputs, which are not to be replaced.
 
     Raises
     ------
     OptionError
-        For a name without a format, a folder that is not there, or two outputs at one place.
+        For a name without a format, a folder that is not there, two outputs at one place, or an
+        output in the place of an input.
     """
     if out != "-":
         check_target(Path(out))
+        _keep("--out", out, sources)
     elif as_json:
         raise OptionError(
             "--json and --out - both write to standard output; name a file: --out predictions.csv"
         )
 
 
-def check_beside(out: str, **others: str | None) -> None:
+def check_beside(out: str, sources: Sequence[str | None], **others: str | None) -> None:
     """Refuse further outputs that cannot be written, before any work is done.
 
     Parameters
     ----------
     out : str
         The main one.
+    sources : sequence of str
+        The inputs, which are not to be replaced.
     **others
         Files by the name of their option.
 
     Raises
     ------
     OptionError
-        For a name without the format, a folder that is not there, or two outputs at one place.
+        For a name without the format, a folder that is not there, two outputs at one place, or an
+        output in the place of an input.
     """
     taken = {Path(out).absolute(): "--out"}
     for name, given in others.items():
@@ -100,6 +115,17 @@ def check_beside(out: str, **others: str | None) -> None:
             raise OptionError(f"{option} {given}: no file can be there; is the folder made?")
         if (other := taken.setdefault(path.absolute(), option)) != option:
             raise OptionError(f"{other} and {option} name the same file, {given}.")
+        _keep(option, given, sources)
+
+
+def _keep(option: str, given: str, sources: Sequence[str | None]) -> None:
+    """Refuse to write over what is read."""
+    target = Path(given)
+    read = [path for source in sources if source for path in (source, *glob.glob(source))]
+    if target.exists() and any(Path(p).exists() and target.samefile(p) for p in read):
+        raise OptionError(
+            f"{option} {given}: that is an input, which would be replaced; name another file."
+        )
 
 
 def write_beside(

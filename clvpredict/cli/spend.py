@@ -108,9 +108,9 @@ def budget(
     from clvpredict.cli import files, pictures, spending
 
     with opened("budget", out, as_json, quiet) as session:
-        files.check_out(out, as_json)
+        files.check_out(out, as_json, segments)
         files.check_beside(
-            out, frontier=frontier, picture=picture, frontier_picture=frontier_picture
+            out, [segments], frontier=frontier, picture=picture, frontier_picture=frontier_picture
         )
         curve = spending.response(
             response,

@@ -39,6 +39,9 @@ USAGES = {
     "suffix": (["run", "LOG", "--out", "p.xlsx"], ".parquet"),
     "no folder": (["run", "LOG", "--out", "no/p.csv"], "mkdir -p"),
     "two outputs": (["run", "LOG", "--out", "-", "--json"], "standard output"),
+    "the log itself": (["summarize", "LOG", "--out", "LOG"], "is an input"),
+    "the logs of a pattern": (["run", "LOG*", "--out", "LOG"], "is an input"),
+    "the summary itself": (["predict", "model", "RFM", "--out", "RFM"], "is an input"),
     "endless value": (
         ["run", "LOG", "--horizon", "inf", "--discounting", "none"],
         "infinite",
@@ -53,7 +56,8 @@ def test_usage(clvpredict, transactions, rfm_file, tmp_path, case):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "theirs.txt").write_text("x")
     args, message = USAGES[case]
-    found = clvpredict(*({"LOG": transactions, "RFM": rfm_file}.get(a, a) for a in args))
+    files = {"LOG": transactions, "LOG*": f"{transactions}*", "RFM": rfm_file}
+    found = clvpredict(*(files.get(a, a) for a in args))
     assert found.code == USAGE
     assert message in found.err + found.out
     assert "Traceback" not in found.err
