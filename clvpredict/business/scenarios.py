@@ -366,9 +366,9 @@ def _with_total(values: Array) -> Array:
 
 
 def _changes(model: Any, *sizes: float) -> dict[str, float]:
-    found = {name: float(size) for name, size in zip(FACTORS, sizes, strict=True) if size != 0}
+    found = {name: size for name, size in zip(FACTORS, sizes, strict=True) if size != 0}
     for name, size in found.items():
-        if not (np.isfinite(size) and size > -1):
+        if not (isinstance(size, int | float | np.number) and np.isfinite(size) and size > -1):
             raise OptionError(
                 f"{name}={size!r} must be a relative change above -1: -0.05 is 5 % less, 0.1 is "
                 "10 % more."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.facts import NO_CODE, unit_of
+from clvpredict.business.facts import NO_CODE, currency_of, unit_of
 from clvpredict.business.rules import Columns, Lifecycle, RFMScores, Rule
 from clvpredict.business.tiers import ValueTiers
 from clvpredict.errors import (
@@ -28,6 +29,9 @@ from clvpredict.rfm import PREDICTIONS_KEY, customer_ids, require_column
 #: Where a table keeps the rules of its segments, by the name of the column.
 SEGMENTS_KEY = "clvpredict_segments"
 _NAMED: dict[str, type[Rule]] = {rule.kind: rule for rule in (ValueTiers, Lifecycle, RFMScores)}
+# Terms of value, and the columns that depend on them.
+_OF_MONEY = ("margin", "discount_rate", "discounting", "costs")
+_VALUES = ("clv", "net_clv")
 _KINDS: dict[str, type[Rule]] = {**_NAMED, Columns.kind: Columns}
 
 
@@ -84,7 +88,7 @@ def segment_customers(
     -----
     DataWarning
         If ties make tiers much larger or smaller than asked for, and if a rule is applied to
-        predictions of another horizon.
+        predictions of another horizon, currency, margin, discounting or costs.
 
     Examples
     --------
@@ -103,11 +107,12 @@ def segment_customers(
     old = predictions[known] if not known.all() else predictions
     if rule is None:
         chosen = _rule(by, options).fitted(old)
-        record = chosen.record() | _horizon(predictions)
+        record = chosen.record() | _horizon(predictions) | _terms(predictions)
     else:
         chosen, record = _stored(rule, by, options)
         missing = record.get("missing") if missing is None else missing
         _compare_horizons(record, predictions)
+        _compare_terms(record, predictions)
     found = chosen.sort(old)
     codes, labels = found.codes, found.labels
     absent = codes < 0
@@ -222,6 +227,35 @@ def _compare_horizons(record: Mapping[str, Any], table: pd.DataFrame) -> None:
             f"horizon={again}, or make the rule anew.",
             DataWarning,
         )
+
+
+def _terms(table: pd.DataFrame) -> dict[str, Any]:
+    said = table.attrs.get(PREDICTIONS_KEY) or {}
+    terms = {name: said[name] for name in _OF_MONEY if said.get(name) is not None}
+    currency = currency_of(table)
+    return {"terms": terms | ({"currency": currency} if currency else {})}
+
+
+def _compare_terms(record: Mapping[str, Any], table: pd.DataFrame) -> None:
+    of = str(record.get("of"))
+    if record["kind"] != ValueTiers.kind or not of.startswith(_VALUES):
+        return
+    then, now = record.get("terms") or {}, _terms(table)["terms"]
+    # What one of them does not say may be the same. Costs do not touch the value before costs.
+    names = [n for n in then if n in now and (n != "costs" or of.startswith("net_"))]
+    differ = [n for n in names if _json(then[n]) != _json(now[n])]
+    if differ:
+        listed = "; ".join(f"{n} {then[n]!r} and now {now[n]!r}" for n in differ)
+        notify(
+            f"the rule was made for predictions of other terms ({listed}): its thresholds mean "
+            "something else here. Predict with the same terms, or make the rule anew.",
+            DataWarning,
+        )
+
+
+def _json(value: Any) -> str:
+    """Equal for what is equal once it has been in a file."""
+    return json.dumps(value, sort_keys=True, default=float)
 
 
 def _days(horizon: float | None, unit: str) -> float:

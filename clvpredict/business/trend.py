@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -319,7 +319,8 @@ def _day(predictions: pd.DataFrame, as_of: str | date | None) -> pd.Timestamp:
             raise OptionError("these predictions have no date; give as_of='2025-01-31'.")
         as_of = end
     try:
-        day = pd.Timestamp(as_of)
+        # Of text only ISO 8601: in 05/06/2024 nobody knows which is the month.
+        day = pd.Timestamp(datetime.fromisoformat(as_of) if isinstance(as_of, str) else as_of)
     except (ValueError, TypeError) as error:
         raise OptionError(f"as_of={as_of!r} is no day; give as_of='2025-01-31'.") from error
     return day.tz_localize(None).normalize().as_unit("us")

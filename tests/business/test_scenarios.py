@@ -145,6 +145,7 @@ def test_predictions_of_another_model_are_refused(model, table, cdnow_rfm):
     ("options", "message"),
     [
         ({"churn": -1.5}, "above -1"),
+        ({"churn": "-5%"}, "above -1"),
         ({"margin": float("inf")}, "above -1"),
         ({"churn": -0.1, "segment": {"channel": "email"}}, "channel"),
         ({"churn": -0.1, "segment": {"kind": "twice"}}, "twice"),

@@ -287,6 +287,44 @@ def test_a_rule_of_another_horizon_is_told(model, cdnow_rfm, predictions):
         segment_customers(model.predict(cdnow_rfm, horizon="13W"), rule=rule)
 
 
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"margin": 0.3}, r"margin 1\.0 and now 0\.3"),
+        ({"discount_rate": 0.2}, r"discount_rate 0\.1 and now 0\.2"),
+    ],
+)
+def test_tiers_of_value_asked_for_otherwise_are_told(model, cdnow_rfm, predictions, terms, said):
+    rule = segment_customers(predictions).attrs[KEY]["segment"]
+    other = model.predict(cdnow_rfm, horizon="52W", **terms)
+    with pytest.warns(DataWarning, match=said):
+        segment_customers(other, rule=rule)
+    # Terms of money say nothing about other numbers, and costs nothing about value before them.
+    rule = segment_customers(predictions, of="p_purchase").attrs[KEY]["segment"]
+    segment_customers(other, rule=rule)
+
+
+def test_tiers_of_another_currency_are_told(model):
+    tables = {}
+    for currency in ("EUR", "USD"):
+        rfm = clv.rfm_summary(clv.load_cdnow(), time_unit="W", currency=currency)
+        tables[currency] = model.predict(rfm, horizon="52W")
+    rule = segment_customers(tables["EUR"], thresholds=[100, 20]).attrs[KEY]["segment"]
+    segment_customers(tables["EUR"], rule=json.loads(json.dumps(rule)))
+    with pytest.warns(DataWarning, match="currency 'EUR' and now 'USD'"):
+        segment_customers(tables["USD"], rule=rule)
+
+
+def test_costs_matter_to_tiers_of_net_value(model, cdnow_rfm):
+    cheap, dear = (
+        model.predict(cdnow_rfm, horizon="52W", costs=clv.Costs(service_cost=c)) for c in (1.0, 2.0)
+    )
+    rule = segment_customers(cheap, of="net_clv").attrs[KEY]["segment"]
+    with pytest.warns(DataWarning, match="costs"):
+        segment_customers(dear, rule=rule)
+    segment_customers(dear, rule=segment_customers(cheap).attrs[KEY]["segment"])
+
+
 def test_attrs_rows_and_index_stay(predictions):
     table = predictions.set_index(predictions.index[::-1])
     table.attrs = predictions.attrs

@@ -140,8 +140,9 @@ def test_what_is_no_history_is_refused(refits, tmp_path):
     some = table.assign(channel=table["channel"].where(table["customer_id"] > 1))
     with pytest.raises(OptionError, match="'channel' is missing for 1 customers"):
         append_history(tmp_path / "a.parquet", model, some, by="channel", segment=None, margin=0.3)
-    with pytest.raises(OptionError, match="as_of='someday' is no day"):
-        append_history(tmp_path / "a.parquet", model, table, as_of="someday")
+    for given in ("someday", "05/06/2024", "18.06.2024"):
+        with pytest.raises(OptionError, match=f"as_of='{given}' is no day"):
+            append_history(tmp_path / "a.parquet", model, table, as_of=given)
     assert not (tmp_path / "a.parquet").exists()
 
 
