@@ -66,9 +66,9 @@ def as_asked(model: Any, table: pd.DataFrame, horizon: Any = "as predicted", **t
     if isinstance(horizon, str) and horizon == "as predicted":
         if "horizon" not in said:
             raise OptionError(
-                "this table does not say its horizon, as predictions do. Give horizon='52W', or "
-                "take what model.predict(rfm, horizon='52W') returns (assign columns to it; a "
-                "merge or concat may lose its attrs)."
+                "this table does not say its horizon, as predictions do. Take what "
+                "model.predict(rfm, horizon='52W') returns, or clvpredict.store.read_table(path). "
+                "If a merge or concat lost its attrs: table.attrs = predictions.attrs."
             )
         horizon = said["horizon"]
     if said:

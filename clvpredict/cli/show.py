@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -13,6 +13,7 @@ from clvpredict.cli.facts import Facts
 from clvpredict.cli.session import Session, printable
 from clvpredict.options import POSTERIOR_METHODS, TimeUnit
 
+_LARGE = 100_000
 _TOP_COLUMNS = {
     "customer_id": ("customer", "{}"),
     "frequency": ("repeat\npurchases", "{:,.0f}"),
@@ -102,8 +103,14 @@ def predictions(session: Session, found: Facts, currency: str | None = None) -> 
         columns.pop("expected_spend")  # there is room for one of them
     table = _table([title for title, _ in columns.values()], left=1)
     for row in top:
-        table.add_row(*(printable(form.format(row[k])) for k, (_, form) in columns.items()))
+        table.add_row(*(printable(_cell(row[k], form)) for k, (_, form) in columns.items()))
     session.show(f"Top {len(top)} customers", table)
+
+
+def _cell(value: Any, form: str) -> str:
+    """A large amount without cents, for which there is no room."""
+    large = isinstance(value, float) and abs(value) >= _LARGE
+    return f"{value:,.0f}" if large else form.format(value)
 
 
 def _net(found: Facts, money: str) -> list[tuple[str, str]]:
@@ -199,5 +206,7 @@ def _table(columns: Sequence[str], left: int) -> Table:
     """Make an empty table; the columns after the first ``left`` are numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right")
+        # Where there is no room, a number is broken: an ellipsis would eat its digits.
+        justify: Literal["left", "right"] = "left" if position < left else "right"
+        table.add_column(column, justify=justify, overflow="fold")
     return table

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # More segments than this are listed below one another.
 _MOST_COLUMNS = 5
 _MOST_ROWS = 24
+# Between columns on the terminal.
+_GAP = 3
 _QUANTITIES = {
     "expected_purchases": "purchases, expected",
     "clv": "CLV, expected",
@@ -81,15 +83,16 @@ def cohorts(session: Session, wide: pd.DataFrame, metric: str) -> None:
     """One metric by cohort and age, as much of it as can be read."""
     first = wide.columns.get_loc("customers")
     assert isinstance(first, int)  # there is one
-    room = max(3, (session.console.width - 12 * (first + 1)) // 8)
-    ages = list(wide.columns[first + 1 :])
-    kept, rows = ages[:room], wide.tail(_MOST_ROWS)
-    shown = rows[["customers"]].map("{:,}".format)
-    largest = float(np.nanmax(np.abs(wide[ages].to_numpy(np.float64)), initial=0.0))
-    for age in kept:
-        shown[age] = [_cell(v, metric, largest) for v in rows[age]]
+    ages, rows = list(wide.columns[first + 1 :]), wide.tail(_MOST_ROWS)
     labels = rows[list(wide.columns[:first])].fillna("(missing)").astype(str)
-    shown.index = pd.Index(labels.agg(" · ".join, axis="columns"), dtype=object)
+    names = labels.agg(" · ".join, axis="columns")
+    largest = float(np.nanmax(np.abs(wide[ages].to_numpy(np.float64)), initial=0.0))
+    cells = {age: [_cell(v, metric, largest) for v in rows[age]] for age in ages}
+    widest = max((len(cell) for column in cells.values() for cell in column), default=0)
+    taken = names.str.len().max() + len("customers") + 2 * _GAP
+    kept = ages[: max(3, int((session.console.width - taken) // (widest + _GAP)))]
+    shown = rows[["customers"]].map("{:,}".format).assign(**{str(k): cells[k] for k in kept})
+    shown.index = pd.Index(names, dtype=object)
     show.frame(session, f"Cohorts by age: {metric.replace('_', ' ')}", shown)
     left = []
     if len(kept) < len(ages):

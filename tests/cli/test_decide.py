@@ -1,6 +1,7 @@
 """segments, cohorts, scenario and budget: the API's numbers in files, pictures, and refusals."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -237,6 +238,23 @@ def test_cohorts_are_those_of_the_api(clvpredict, transactions, tmp_path):
     wide = read_table("cohorts.csv")
     np.testing.assert_array_equal(wide[[str(a) for a in want.columns]].to_numpy(), want.to_numpy())
     assert wide["cohort"].tolist() == want.index.get_level_values("cohort").tolist()
+
+
+def test_large_amounts_keep_their_digits(clvpredict, transactions, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    log = pd.read_csv(transactions, dtype={"customer_id": str})
+    log.assign(amount=log["amount"] * 12_345.67).to_csv("log.csv", index=False)
+    found = clvpredict("cohorts", "log.csv", "--metric", "revenue")
+    assert found.code == 0, found.err
+    assert "…" not in found.out
+    table = read_table("cohorts.csv").query("age == 0")
+    for month, first in zip(table["cohort"].astype(str).str[:7], table["revenue"], strict=True):
+        assert re.search(rf"^ {month} .* {first:,.0f} ", found.out, re.MULTILINE), found.out
+    found = clvpredict("run", "log.csv", "--time-unit", "W", "--model", "mbg/nbd")
+    assert found.code == 0, found.err
+    best = read_table("predictions.csv").nlargest(10, "clv")
+    assert "…" not in found.out
+    assert all(f" {clv:,.0f} " in found.out for clv in best["clv"])
 
 
 def test_a_model_completes_cohorts(clvpredict, transactions, model_folder):
