@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from clvpredict.store import (
         load_model,
         load_recalibration,
+        read_table,
         save_model,
         save_recalibration,
         write_table,
@@ -75,6 +76,7 @@ _HOMES = {
     "purchase_history": "transactions",
     "rfm_summary": "transactions",
     "save_model": "store",
+    "read_table": "store",
     "load_recalibration": "store",
     "save_recalibration": "store",
     "write_table": "store",
@@ -104,6 +106,7 @@ __all__ = [
     "load_recalibration",
     "profile_transactions",
     "purchase_history",
+    "read_table",
     "recalibrate",
     "rfm_summary",
     "save_model",

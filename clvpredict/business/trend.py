@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from clvpredict.atomic import new_file
+from clvpredict.atomic import alone_in, new_file
 from clvpredict.business.asked import Asked, as_asked, has_money
 from clvpredict.business.facts import NO_CODE, currency_of, labelled
 from clvpredict.errors import ArtefactError, DataError, OptionError, Problem, unknown_option
@@ -39,7 +39,8 @@ def append_history(
     """Append what a refit predicts in total, and by segment, to a history file.
 
     Appending the same ``as_of`` again replaces its rows, so a job that is run twice does no harm.
-    The file is replaced whole or not at all. Let one job at a time append to it.
+    The file is replaced whole or not at all, and jobs that append at one time wait for each other
+    (not on Windows).
 
     Parameters
     ----------
@@ -88,12 +89,11 @@ def append_history(
     path = Path(path)
     if path.suffix.lower() != ".parquet":
         raise OptionError(f"'{path}': a history is a Parquet file; let its name end in .parquet.")
-    before = read_history(path) if path.exists() else None
+    _known(path)  # what cannot be appended to is refused before the work
     asked = as_asked(model, predictions, horizon, **terms)
     told = told_terms(model, asked, currency_of(predictions))
     told |= {"changed": _plain(model.changed_), "interval": interval}
-    if before is not None:
-        _check_terms(before.attrs[HISTORY_KEY]["terms"], told, path)
+    _known(path, told)
     day = _day(predictions, as_of)
     columns = [by] if isinstance(by, str) else list(by or ())
     if ALL in columns:
@@ -106,14 +106,30 @@ def append_history(
     rows.insert(0, "as_of", day)
     for name, fact in zip(_FACTS, _facts(model, asked), strict=True):
         rows[name] = pd.Series(fact, index=rows.index, dtype="str")
-    if before is not None:
-        rows = pd.concat([before[before["as_of"] != day], rows], ignore_index=True)
-        # Stable, so that segments stay in their order.
-        rows = rows.sort_values("as_of", kind="stable", ignore_index=True)
-    rows.attrs = {HISTORY_KEY: {"schema": SCHEMA_VERSION, "terms": told}}
-    with new_file(path) as temporary:
-        rows.to_parquet(temporary, index=False)
+    with alone_in(path.absolute().parent):
+        before = _known(path, told)  # another job may have appended meanwhile
+        if before is not None:
+            rows = pd.concat([before[before["as_of"] != day], rows], ignore_index=True)
+            # Stable, so that segments stay in their order.
+            rows = rows.sort_values("as_of", kind="stable", ignore_index=True)
+        rows.attrs = {HISTORY_KEY: {"schema": SCHEMA_VERSION, "terms": told}}
+        with new_file(path) as temporary:
+            rows.to_parquet(temporary, index=False)
     return rows
+
+
+def _known(path: Path, told: dict[str, Any] | None = None) -> pd.DataFrame | None:
+    """What is in a history, if there is one, and of these terms."""
+    if not path.exists():
+        if not path.absolute().parent.is_dir():
+            raise OptionError(
+                f"the folder '{path.parent}' does not exist. Make it: mkdir -p {path.parent}"
+            )
+        return None
+    found = read_history(path)
+    if told is not None:
+        _check_terms(found.attrs[HISTORY_KEY]["terms"], told, path)
+    return found
 
 
 def read_history(path: str | Path) -> pd.DataFrame:

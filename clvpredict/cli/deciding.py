@@ -182,7 +182,7 @@ def cohorts(
     session.facts["metric"] = metric
     session.facts["rows"] = wide(table, metric).to_dict("records")
     session.facts["about"] = table.attrs
-    show_decisions.cohorts(session, wide(table, metric), metric)
+    show_decisions.cohorts(session, wide(table, metric), metric, wide(table, "forecast"))
     if not pay_back:
         return table, None
     with session.step("Paying back what they cost"):

@@ -79,21 +79,32 @@ def comparison(session: Session, table: pd.DataFrame) -> None:
     show.frame(session, f"Which segment is worth more: {of}, {said}", shown)
 
 
-def cohorts(session: Session, wide: pd.DataFrame, metric: str) -> None:
-    """One metric by cohort and age, as much of it as can be read."""
+def cohorts(session: Session, wide: pd.DataFrame, metric: str, forecast: pd.DataFrame) -> None:
+    """One metric by cohort and age, as much of it as can be read; a star marks forecasts."""
     first = wide.columns.get_loc("customers")
     assert isinstance(first, int)  # there is one
     ages, rows = list(wide.columns[first + 1 :]), wide.tail(_MOST_ROWS)
     labels = rows[list(wide.columns[:first])].fillna("(missing)").astype(str)
     names = labels.agg(" · ".join, axis="columns")
     largest = float(np.nanmax(np.abs(wide[ages].to_numpy(np.float64)), initial=0.0))
-    cells = {age: [_cell(v, metric, largest) for v in rows[age]] for age in ages}
+    stars = {
+        age: ["*" if said is True else "" for said in forecast.tail(_MOST_ROWS)[age]]
+        for age in ages
+    }
+    cells = {
+        age: [
+            _cell(v, metric, largest) + star for v, star in zip(rows[age], stars[age], strict=True)
+        ]
+        for age in ages
+    }
     widest = max((len(cell) for column in cells.values() for cell in column), default=0)
     taken = names.str.len().max() + len("customers") + 2 * _GAP
     kept = ages[: max(3, int((session.console.width - taken) // (widest + _GAP)))]
     shown = rows[["customers"]].map("{:,}".format).assign(**{str(k): cells[k] for k in kept})
     shown.index = pd.Index(names, dtype=object)
     show.frame(session, f"Cohorts by age: {metric.replace('_', ' ')}", shown)
+    if any("*" in stars[age] for age in kept):
+        session.say("  * in part or wholly a forecast of the model.", style="dim")
     left = []
     if len(kept) < len(ages):
         left.append(f"ages up to {kept[-1]} of {ages[-1]}")

@@ -24,9 +24,20 @@ def number(text: str) -> float | None:
 
 
 def number_or_column(text: str) -> float | str:
-    """A number, or the name of a column."""
+    """A number, or the name of a column.
+
+    Raises
+    ------
+    OptionError
+        For percentages, which no option takes.
+    """
     found = number(text)
-    return text if found is None else found
+    if found is not None:
+        return found
+    percent = number(text.strip().removesuffix("%"))
+    if percent is not None:
+        raise OptionError(f"'{text}' must be a share, {percent / 100:g}, or a column of shares.")
+    return text
 
 
 def numbers(option: str, text: str) -> list[float]:

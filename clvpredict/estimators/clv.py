@@ -38,7 +38,13 @@ from clvpredict.estimators.tables import (
     top_share,
     with_draws,
 )
-from clvpredict.estimators.terms import MoneyTerms, Terms, share_out, split_terms
+from clvpredict.estimators.terms import (
+    MoneyTerms,
+    Terms,
+    notice_currency,
+    share_out,
+    split_terms,
+)
 from clvpredict.inference.fit import FitOptions, check_options
 from clvpredict.options import Discounting, Method
 from clvpredict.predict import Process, if_alive
@@ -234,6 +240,7 @@ class CLVModel(Answers):
         check_rfm(rfm, (*PURCHASE_COLUMNS, "monetary_value"))
         out = self._table(rfm, t, terms, interval, intervals, how)
         self.purchases._notice_certain(rfm, out)
+        notice_currency(rfm, self.spend.data_)
         for column in terms.columns:
             if column not in out:
                 out[column] = rfm[column].to_numpy(copy=True)

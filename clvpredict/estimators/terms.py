@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clvpredict.errors import OptionError, did_you_mean
+import pandas as pd
+
+from clvpredict.errors import DataWarning, OptionError, did_you_mean, notify
 from clvpredict.estimators.drawing import Drawing, DrawOptions, check_drawing
 from clvpredict.inference.fit import FitOptions
 from clvpredict.options import Discounting
+from clvpredict.rfm import provenance_of
 from clvpredict.value import Costs, Discount, Margin
 
 
@@ -96,6 +99,18 @@ def split_terms(terms: Terms) -> tuple[MoneyTerms, Drawing]:
     how = check_drawing(rest)
     money.check(how)
     return money, how
+
+
+def notice_currency(rfm: pd.DataFrame, fitted: Mapping[str, Any] | None) -> None:
+    """Warn where customers' amounts are in another currency than those of the fit."""
+    known = provenance_of(rfm)
+    own, other = known.currency if known else None, (fitted or {}).get("currency")
+    if own and other and own != other:
+        notify(
+            f"the model was fitted on amounts in {other}, these customers' are in {own}: spend is "
+            "predicted as if the two were worth the same. Convert the amounts, or fit again.",
+            DataWarning,
+        )
 
 
 def share_out(options: FitOptions, names: list[tuple[str, ...]]) -> list[FitOptions]:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import InfiniteValueError, OptionError, UnitError, did_you_mean
+from clvpredict.errors import (
+    DataWarning,
+    InfiniteValueError,
+    OptionError,
+    UnitError,
+    did_you_mean,
+    notify,
+)
 from clvpredict.models.base import PurchaseModel, Theta
 from clvpredict.options import DAYS_PER_YEAR, Discounting, TimeUnit, choose, continuous_rate
 from clvpredict.predict import Customers, Process, diverges, if_alive, purchase_processes
@@ -211,8 +218,22 @@ def _month_ends(horizon: float, unit: TimeUnit | None, discount: Discount) -> tu
 
 
 def margins(margin: Margin, rfm: pd.DataFrame, segment: str | None) -> Array | float:
-    """Resolve the margin per customer; see :func:`per_customer`."""
-    return per_customer("margin", margin, rfm, segment)
+    """Resolve the margin per customer; see :func:`per_customer`.
+
+    Warns
+    -----
+    DataWarning
+        If a margin is above 1: a percentage, most likely.
+    """
+    found = per_customer("margin", margin, rfm, segment)
+    most = float(np.max(found, initial=0.0))
+    if most > 1:
+        notify(
+            f"margin is a share, and {most:g} is more than all of a purchase's value: 30 % is "
+            "margin=0.3.",
+            DataWarning,
+        )
+    return found
 
 
 def per_customer(name: str, given: Margin, rfm: pd.DataFrame, segment: str | None) -> Array | float:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -314,3 +318,37 @@ def test_what_cannot_be_compared_is_refused(refits):
         parts = explain_change(model0, before, model1, text, interval=None)
     assert value(parts, "customers gone") == -value(parts, "before")
     assert value(parts, "new customers") == value(parts, "after")
+
+
+def test_jobs_at_the_same_time_wait_for_each_other(cdnow, tmp_path):
+    """Two processes append five days each to one file, and none is lost."""
+    rfm = clv.rfm_summary(cdnow, observation_end="1997-09-30", time_unit="W").head(60)
+    clv.save_model(clv.MBGNBD().fit(rfm), tmp_path / "model")
+    clv.write_table(rfm, tmp_path / "rfm.parquet")
+    job = """
+import sys
+import clvpredict as clv
+from clvpredict.business import append_history
+model = clv.load_model("model")
+table = model.predict(clv.read_table("rfm.parquet"), horizon="13W")
+for day in range(1, 6):
+    append_history("h.parquet", model, table, as_of=f"{sys.argv[1]}-0{day}", draws=2)
+"""
+    root = str(Path(clv.__file__).parents[1])
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", job, month],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": root},
+        )
+        for month in ("2024-01", "2024-02")
+    ]
+    assert [one.wait(timeout=120) for one in jobs] == [0, 0]
+    assert len(clv.business.read_history(tmp_path / "h.parquet")) == 10
+
+
+def test_a_folder_that_is_not_there(cdnow_rfm, tmp_path):
+    model = clv.MBGNBD().fit(cdnow_rfm)
+    table = model.predict(cdnow_rfm.head(20), horizon="13W")
+    with pytest.raises(OptionError, match="mkdir -p"):
+        append_history(tmp_path / "none" / "h.parquet", model, table)

@@ -263,6 +263,8 @@ def test_a_model_completes_cohorts(clvpredict, transactions, model_folder):
     assert found.code == 0, found.err
     model = load_model(model_folder)
     same("cohorts.csv", business.cohort_table(str(transactions), "Q", model=model, draws=20))
+    years = clvpredict("cohorts", transactions, "--by", "Y", *ask[2:], "--metric", "retention")
+    assert "%*" in years.out  # forecasts are marked
     wrong = clvpredict("cohorts", transactions, *ask, "--observation-end", "1998-03-31")
     assert wrong.code == 2
     assert "--observation-end" in wrong.err

@@ -35,6 +35,7 @@ USAGES = {
     "collapse": (["run", "LOG", "--collapse", "Y"], "collapse"),
     "returns": (["run", "LOG", "--returns", "keep"], "returns"),
     "margin": (["run", "LOG", "--margin", "shar"], "margin"),
+    "percentage": (["run", "LOG", "--margin", "30%"], "must be a share, 0.3"),
     "money without amounts": (["run", "LOG", "--no-amount", "--margin", "0.3"], "need amounts"),
     "suffix": (["run", "LOG", "--out", "p.xlsx"], ".parquet"),
     "no folder": (["run", "LOG", "--out", "no/p.csv"], "mkdir -p"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import clvpredict as clv
-from clvpredict.errors import InfiniteValueError, OptionError, UnitError
+from clvpredict.errors import DataWarning, InfiniteValueError, OptionError, UnitError
 
 COSTS = clv.Costs(
     service_cost=2.5, cost_to_serve=0.4, marketing_cost=0.2, retention_cost=1.0, return_rate=0.1
@@ -181,3 +181,20 @@ def test_a_posterior_averages_its_draws(cdnow_rfm):
         some, horizon="26W", margin=0.3, costs=COSTS, quantities=["net_clv"]
     )
     np.testing.assert_allclose(table["net_clv"], draws["net_clv"].mean("draw"), rtol=1e-9)
+
+
+def test_a_margin_in_percent_is_noticed(model, cdnow_rfm):
+    with pytest.warns(DataWarning, match=r"30 % is margin=0\.3"):
+        model.predict(cdnow_rfm.head(20), horizon="26W", margin=30)
+    with pytest.warns(DataWarning, match="45 is more than all"):
+        model.predict(cdnow_rfm.head(20).assign(share=45), horizon="26W", margin="share")
+
+
+def test_amounts_in_another_currency_are_noticed(cdnow):
+    first, second = (
+        clv.rfm_summary(cdnow, observation_end="1997-09-30", time_unit="W", currency=currency)
+        for currency in ("USD", "EUR")
+    )
+    dollars = clv.CLVModel(clv.MBGNBD()).fit(first)
+    with pytest.warns(DataWarning, match="fitted on amounts in USD"):
+        dollars.predict(second.head(20), horizon="26W")
