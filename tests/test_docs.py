@@ -71,7 +71,10 @@ def _timed(pages: list[Path], long: tuple[str, ...]) -> list[Any]:
 
 @pytest.mark.parametrize(
     "page",
-    _timed([p for p in PAGES if blocks(p, "python")], ("docs/gallery.md", "docs/evaluation.md")),
+    _timed(
+        [p for p in PAGES if blocks(p, "python")],
+        ("docs/gallery.md", "docs/evaluation.md", "docs/inference.md", "docs/decisions.md"),
+    ),
 )
 def test_python_blocks_run_and_print_what_is_shown(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

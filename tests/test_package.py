@@ -50,7 +50,17 @@ def test_fitting_loads_no_sampler_and_no_plots() -> None:
     assert not loaded & {"matplotlib", "numba", "pymc", "arviz", "pyspark", "pytensor", "nutpie"}
 
 
-@pytest.mark.parametrize("module", MODULES)
+# Their examples fit and predict, each for seconds: run by `make slow`.
+_LONG = ("clvpredict.business", "clvpredict.evaluate", "clvpredict.plots", "clvpredict.store")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith(_LONG) else [])
+        for name in MODULES
+    ],
+)
 def test_examples_in_docstrings_run(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_value_at_acquisition(model):
     assert "cac" not in year
 
 
+@pytest.mark.slow
 def test_payback_is_where_the_expected_margin_is_the_cac(model):
     line = acquisition_table(model, horizon="104W", margin=0.3, cac=20.0, draws=100).iloc[0]
     by_then = acquisition_table(

@@ -105,6 +105,7 @@ BACKTEST = ["--horizon", "13W", "--cut-date", "1997-08-31", "--cut-date", "1997-
             "--model", "nbd", "--no-amount", "--draws", 10]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_backtest_writes_what_the_api_says_and_goes_on(clvpredict, log, tmp_path, monkeypatch):
     found = clvpredict("backtest", log, *BACKTEST, "--out", "b", "--json")
     assert found.code == 0, found.err

@@ -71,6 +71,7 @@ def ks(u: np.ndarray) -> float:
     return float(np.maximum(np.arange(1, n + 1) / n - u, u - np.arange(n) / n).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantity", ["purchases", "value"])
 def test_the_predictive_pit_is_uniform(graded, quantity):
     """KS distance within its bootstrap null: draws taken for the truth, one after another."""

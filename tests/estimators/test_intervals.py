@@ -83,6 +83,7 @@ def test_the_mean_of_a_posterior_is_not_the_plug_in(bayesian, cdnow_rfm):
     assert np.abs(alive - plug_in.p_alive(cdnow_rfm)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_every_way_to_ask_gives_the_same_number(bayesian, frequentist, cdnow_rfm):
     """Means over a posterior are the same from predict and from the single quantities."""
     new = cdnow_rfm.head(1).assign(frequency=0, recency=0.0, T=0.0, monetary_value=0.0)
@@ -114,6 +115,7 @@ def test_the_order_of_customers_does_not_matter(bayesian, cdnow_rfm, table):
     pd.testing.assert_frame_equal(again, table, check_exact=False, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_days_and_weeks_give_the_same_intervals(cdnow):
     tables = []
     for unit in ("W", "D"):
@@ -251,6 +253,7 @@ def test_totals_against_an_event_loop(cdnow_rfm):
     assert draws.std() == pytest.approx(spread, rel=4 * np.hypot(0.058, 0.032))
 
 
+@pytest.mark.slow
 def test_totals_by_segment_add_up_within_draws(bayesian, cdnow_rfm):
     rfm = cdnow_rfm.assign(cohort=np.arange(len(cdnow_rfm)) % 3)
     parts = bayesian.predict_draws(rfm, horizon="39W", sum_by="cohort")
@@ -266,6 +269,7 @@ def test_totals_by_segment_add_up_within_draws(bayesian, cdnow_rfm):
     )
 
 
+@pytest.mark.slow
 def test_share_of_the_top_decile(bayesian, cdnow_rfm, table):
     found = bayesian.top_share(cdnow_rfm, horizon="39W", share=0.1)
     best = table["clv"].nlargest(236).sum() / table["clv"].sum()
