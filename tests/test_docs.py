@@ -73,7 +73,13 @@ def _timed(pages: list[Path], long: tuple[str, ...]) -> list[Any]:
     "page",
     _timed(
         [p for p in PAGES if blocks(p, "python")],
-        ("docs/gallery.md", "docs/evaluation.md", "docs/inference.md", "docs/decisions.md"),
+        (
+            "README.md",
+            "docs/gallery.md",
+            "docs/evaluation.md",
+            "docs/inference.md",
+            "docs/decisions.md",
+        ),
     ),
 )
 def test_python_blocks_run_and_print_what_is_shown(

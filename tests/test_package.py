@@ -51,7 +51,10 @@ def test_fitting_loads_no_sampler_and_no_plots() -> None:
 
 
 # Their examples fit and predict, each for seconds: run by `make slow`.
-_LONG = ("clvpredict.business", "clvpredict.evaluate", "clvpredict.plots", "clvpredict.store")
+_LONG = tuple(
+    f"clvpredict.{layer}"
+    for layer in ("business", "estimators", "evaluate", "inference", "plots", "store")
+)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ import clvpredict as clv
 from clvpredict.business import cohort_table, payback_table
 from clvpredict.errors import DataError, DataWarning, OptionError, UnitError
 
+# Together they take long; `make slow` runs them.
+pytestmark = pytest.mark.slow
+
 NAN = np.nan
 FEW = log(
     ("a", "2023-01-01", 10.0),

@@ -30,6 +30,9 @@ from clvpredict.business import (
 )
 from clvpredict.errors import DataError, OptionError
 
+# Together they take long; `make slow` runs them.
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[np.float64]
 BUYING = {"r": 0.8, "alpha": 6.0, "a": 0.9, "b": 2.5}
 SPENDING = {"p": 6.0, "q": 4.0, "v": 15.0}

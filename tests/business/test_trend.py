@@ -320,6 +320,7 @@ def test_what_cannot_be_compared_is_refused(refits):
     assert value(parts, "new customers") == value(parts, "after")
 
 
+@pytest.mark.slow
 def test_jobs_at_the_same_time_wait_for_each_other(cdnow, tmp_path):
     """Two processes append five days each to one file, and none is lost."""
     rfm = clv.rfm_summary(cdnow, observation_end="1997-09-30", time_unit="W").head(60)

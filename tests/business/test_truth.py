@@ -202,6 +202,7 @@ def test_a_lower_churn_is_what_the_campaign_does() -> None:
     assert shop.truth["expected_effect"].mean() > 20 * every.std() / np.sqrt(len(every))
 
 
+@pytest.mark.slow
 def test_totals_of_channels_on_two_shops() -> None:
     found = held([hit for seed in range(2) for hit in totals(seed, 2000, draws=60)])
     assert found["held"].all(), found

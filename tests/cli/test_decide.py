@@ -12,6 +12,7 @@ from clvpredict import business
 from clvpredict.store import load_model, read_table
 
 pytestmark = [
+    pytest.mark.slow,  # together they take long
     pytest.mark.filterwarnings("ignore::clvpredict.errors.DropoutWarning"),
     pytest.mark.filterwarnings("ignore::clvpredict.errors.DataWarning"),
 ]

@@ -8,6 +8,7 @@ import pytest
 from cli_sample import ROOT, SAMPLE
 
 
+@pytest.mark.slow
 def test_pipes(process, transactions):
     one = process("summarize", "-", "--out", "-", stdin=transactions.read_bytes())
     assert one.returncode == 0

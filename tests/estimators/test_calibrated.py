@@ -14,6 +14,9 @@ import pytest
 import clvpredict as clv
 from clvpredict.errors import DropoutWarning
 
+# Together they take long; `make slow` runs them.
+pytestmark = pytest.mark.slow
+
 SEEN, AHEAD, CUSTOMERS, DRAWS = 60.0, 40.0, 4000, 800
 WORLDS = {
     "bg/nbd": clv.BGNBD.from_params(r=0.6, alpha=8.0, a=0.8, b=3.0, time_unit="W"),
