@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvpredict.business.asked import has_money
+from clvpredict.business.asked import need_money
 from clvpredict.business.newcomers import NEW, first_margin, realised_by_new, resolved
 from clvpredict.errors import OptionError
 from clvpredict.options import TimeUnit
@@ -272,10 +272,7 @@ def _channels(
     given = {"cac": cac, "margin": margin, "costs": costs, "first_purchase": first_purchase}
     out = {}
     for name, model in named.items():
-        if not has_money(model):
-            raise OptionError(
-                f"{model!r} predicts purchases only; the value of a customer needs CLVModel."
-            )
+        need_money(model)
         out[name] = {"model": model}
         for what, value in given.items():
             if isinstance(value, Mapping):

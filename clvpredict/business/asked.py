@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clvpredict.errors import DataError, OptionError, Problem, refuse_unknown
 from clvpredict.predict import Recalibration
-from clvpredict.rfm import PREDICTIONS_KEY, customer_ids
+from clvpredict.rfm import PREDICTIONS_KEY, Array, customer_ids
 from clvpredict.value import Costs
 
 _MONEY = ("discount_rate", "discounting", "margin", "segment", "fallback_spend", "costs")
+_CODE = "_clvpredict_group"
 _DRAWING = ("draws", "seed", "progress", "recalibration")
 
 
@@ -83,6 +87,50 @@ def as_asked(model: Any, table: pd.DataFrame, horizon: Any = "as predicted", **t
         refuse_unknown("terms of a model without money", terms, _DRAWING)
         found = {name: value for name, value in found.items() if name in _DRAWING}
     return Asked(known_customers(table), horizon, found)
+
+
+def drawn_sums(
+    model: Any,
+    asked: Asked,
+    codes: npt.NDArray[np.intp],
+    groups: int,
+    quantities: Sequence[str],
+) -> dict[str, Array]:
+    """Sums over the customers of each group within each draw, shape (groups, draws).
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n,)
+        The group of each customer, 0 ... groups − 1; a group may have none.
+    """
+    found = model.predict_draws(
+        asked.customers.assign(**{_CODE: codes}),
+        horizon=asked.horizon,
+        quantities=list(quantities),
+        sum_by=_CODE,
+        **asked.terms,
+    )
+    here = found[_CODE].to_numpy().astype(np.intp)
+    out = {}
+    for name in quantities:
+        out[name] = np.zeros((groups, found.sizes["draw"]))
+        out[name][here] = found[name].transpose(_CODE, "draw").to_numpy()
+    return out
+
+
+def need_money(model: Any) -> None:
+    """Refuse a model without a spend model.
+
+    Raises
+    ------
+    OptionError
+        With what to fit.
+    """
+    if not has_money(model):
+        raise OptionError(
+            f"{model!r} predicts purchases only; value needs a spend model too: "
+            "CLVModel(MBGNBD()).fit(rfm)."
+        )
 
 
 def known_customers(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.asked import Asked, as_asked, has_money
+from clvpredict.business.asked import Asked, as_asked, drawn_sums, has_money
 from clvpredict.business.facts import currency_of
 from clvpredict.business.trend import ALL, one_by_one, refuse_differences, told_terms
 from clvpredict.errors import DataError, DataWarning, OptionError, Problem, notify, unknown_option
@@ -29,7 +29,6 @@ PARTS = (
     "after",
 )
 _LEVELS = ("before", "after")
-_GROUP = "_group"
 _MOST_SEGMENTS = 100
 Codes = npt.NDArray[np.intp]
 
@@ -326,13 +325,7 @@ def _draws(model: Any, asked: Asked, member: Codes, count: int, of: str) -> Arra
     """Sums of each group within each draw of the parameters, shape (count, draws)."""
     if not len(member):
         return np.zeros((count, 1))
-    table = asked.customers.assign(**{_GROUP: member})
-    found = model.predict_draws(
-        table, horizon=asked.horizon, quantities=[of], sum_by=_GROUP, **asked.terms
-    )[of]
-    out = np.zeros((count, found.sizes["draw"]))
-    out[found[_GROUP].to_numpy()] = found.transpose(_GROUP, "draw").to_numpy()
-    return out
+    return drawn_sums(model, asked, member, count, [of])[of]
 
 
 def _matched(groups: _Groups, found: list[Array]) -> list[Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.asked import as_asked, has_money
+from clvpredict.business.asked import as_asked, need_money
 from clvpredict.business.newcomers import NEW, first_margin, realised_by_new, resolved
 from clvpredict.errors import DataError, OptionError, Problem
 from clvpredict.predict import interval_of
@@ -63,7 +63,7 @@ def value_against_cac(
     >>> bool(found["p_value_above_cac"].between(0, 1).all())
     True
     """
-    _needs_money(model)
+    need_money(model)
     given = {"segment": segment} if segment is not None else {}
     asked = as_asked(model, table, horizon, **terms, **given)
     customers = asked.customers
@@ -121,7 +121,7 @@ def residual_value(
     >>> bool(abs(found["surplus"].sum()) < 0.1 * found["at_acquisition"].sum())
     True
     """
-    _needs_money(model)
+    need_money(model)
     asked = as_asked(model, table, horizon, **terms)
     customers = asked.customers
     ahead = np.inf if asked.horizon is None else model.purchases._periods(asked.horizon)
@@ -206,7 +206,7 @@ def customer_equity(
     >>> clv.business.customer_equity(model, table, acquisitions=plan).index.tolist()
     ['existing customers', '500 after 0W', '500 after 26W', 'total']
     """
-    _needs_money(model)
+    need_money(model)
     asked = as_asked(model, table, horizon, **terms)
     ahead = np.inf if asked.horizon is None else model.purchases._periods(asked.horizon)
     plan = [] if acquisitions is None else _checked_plan(acquisitions, models, model, ahead)
@@ -323,7 +323,10 @@ def _checked_plan(
             continue
         if row["at"] >= ahead:
             problems.append(
-                Problem(f"row {i}: after={line['after']!r} is not before the horizon", "earlier")
+                Problem(
+                    f"row {i}: after={line['after']!r} is not before the horizon",
+                    "give it an earlier one, or a longer horizon",
+                )
             )
         count = line["customers"]
         if not _is_number(count) or count < 1 or count != int(count):
@@ -386,11 +389,3 @@ def _without_columns(terms: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _needs_money(model: Any) -> None:
-    if not has_money(model):
-        raise OptionError(
-            f"{model!r} predicts purchases only; value needs a spend model too: "
-            "CLVModel(MBGNBD()).fit(rfm)."
-        )

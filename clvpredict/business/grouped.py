@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.asked import Asked, as_asked
+from clvpredict.business.asked import Asked, as_asked, drawn_sums
 from clvpredict.business.facts import Codes, finite, labelled, numbers, text_of
 from clvpredict.business.segments import SEGMENTS_KEY, segments_in
 from clvpredict.errors import DataError, OptionError, Problem, refuse_unknown
 from clvpredict.rfm import Array
 
-_CODE = "clvpredict_segment_code"
 _DRAWING = ("draws", "seed", "progress")
 
 
@@ -100,21 +99,7 @@ class Grouped:
 
     def drawn(self, quantities: Sequence[str]) -> dict[str, Array]:
         """Sums within each draw, shape (segments, draws)."""
-        table = self.asked.customers.assign(**{_CODE: self.codes})
-        found = self.model.predict_draws(
-            table,
-            horizon=self.asked.horizon,
-            quantities=list(quantities),
-            sum_by=_CODE,
-            **self.asked.terms,
-        )
-        present = found[_CODE].to_numpy()
-        out = {}
-        for name in quantities:
-            sums = np.zeros((len(self.labels), found.sizes["draw"]))
-            sums[present] = found[name].to_numpy().T
-            out[name] = sums
-        return out
+        return drawn_sums(self.model, self.asked, self.codes, len(self.labels), quantities)
 
     def per_customer(self, name: str, given: float | str | Mapping[Any, float]) -> Array:
         """A cost of each customer: of all, of a column, or by segment; shape (n,).

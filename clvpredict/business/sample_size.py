@@ -142,7 +142,10 @@ def detectable_effect(
     high = noise
     while _power(n, high, noise, alpha, allocation) < power:
         high *= 2.0
-    missing = lambda effect: _power(n, effect, noise, alpha, allocation) - power  # noqa: E731
+
+    def missing(effect: float) -> float:
+        return _power(n, effect, noise, alpha, allocation) - power
+
     return float(optimize.brentq(missing, 0.0, high))
 
 

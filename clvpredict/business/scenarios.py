@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clvpredict.business.asked import Asked, as_asked, has_money
+from clvpredict.business.asked import Asked, as_asked, drawn_sums, has_money
 from clvpredict.errors import OptionError, refuse_unknown, unknown_option
 from clvpredict.predict import interval_of
 from clvpredict.rfm import Array, require_column
@@ -20,7 +20,6 @@ _OF_MONEY = ("order_value", "margin", "discount_rate")
 ALL = "all"
 # Expectations, and what customers realise of each.
 _EXPECTED = {"expected_purchases": "purchases", "clv": "value", "net_clv": "net_value"}
-_KEY = "_clvpredict_group"
 _MARGIN = "_clvpredict_margin"
 
 
@@ -276,19 +275,9 @@ class _Sums:
     ) -> _Sums:
         names = list(groups.categories)
         codes = np.asarray(groups.codes, np.intp)
-        # The codes, so that groups without customers here are told apart from absent ones.
-        customers = asked.customers.assign(**{_KEY: codes})
         drawn = [name for pair in wanted for name in (pair if realised else pair[:1])]
-        found = model.predict_draws(
-            customers, horizon=asked.horizon, sum_by=_KEY, quantities=drawn, **asked.terms
-        )
-        here = found[_KEY].to_numpy().astype(np.intp)
-        draws = {}
-        for name in drawn:
-            sums = np.zeros((len(names), found.sizes["draw"]))
-            sums[here] = found[name].transpose(_KEY, "draw").to_numpy()
-            draws[name] = sums
-        point = model.predict(customers, horizon=asked.horizon, **asked.terms)
+        draws = drawn_sums(model, asked, codes, len(names), drawn)
+        point = model.predict(asked.customers, horizon=asked.horizon, **asked.terms)
         points = {}
         for expected, real in wanted:
             values = point[expected].to_numpy(np.float64)

@@ -250,7 +250,7 @@ class _Build:
         unit, horizon = unit_of(self._group.asked.customers), self._group.asked.horizon
         if unit is None or horizon is None:
             return float("nan")
-        years = float(horizon) * unit.days / DAYS_PER_YEAR  # type: ignore[arg-type]
+        years = unit.periods(horizon) * unit.days / DAYS_PER_YEAR
         return years or float("nan")
 
     def cost(self, name: str, values: Array, money: list[str]) -> _Columns:

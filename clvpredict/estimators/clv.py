@@ -47,8 +47,8 @@ from clvpredict.estimators.terms import (
 )
 from clvpredict.inference.fit import FitOptions, check_options
 from clvpredict.options import Discounting, Method
-from clvpredict.predict import Process, if_alive
-from clvpredict.rfm import PREDICTIONS_KEY, Array, SpendHistories, check_rfm
+from clvpredict.predict import if_alive
+from clvpredict.rfm import PREDICTIONS_KEY, SpendHistories, check_rfm
 from clvpredict.simulate import SimulatedBase
 from clvpredict.value import (
     Costs,
@@ -61,8 +61,6 @@ from clvpredict.value import (
     margins,
     net_value,
     present_time,
-    refuse_endless,
-    served_process,
     spend_or_fallback,
     worthless_from,
 )
@@ -293,7 +291,7 @@ class CLVModel(Answers):
         columns = check_rfm(rfm, ("frequency", "monetary_value"))
         share = margins(terms.margin, rfm, terms.segment)
         unit, discount = buying.time_unit_, terms.discount
-        costs, served = self._costs(rfm, t, terms)
+        costs, served = terms.served(rfm, buying._model, t, buying.time_unit_)
         worth = Worth(
             discount_factor(t, unit, discount),
             worthless_from(t, unit, discount),
@@ -311,23 +309,6 @@ class CLVModel(Answers):
             **costs,
         }
         return Forecast(buying._model, buying.result_, history, t, how, money)
-
-    def _costs(
-        self, rfm: pd.DataFrame, t: float, terms: MoneyTerms
-    ) -> tuple[dict[str, Array], Process | None]:
-        """The costs of each customer, and how the time goes on that they are served for."""
-        if terms.costs is None:
-            return {}, None
-        buying = self.purchases
-        unit = buying.time_unit_
-        costs = terms.costs.resolve(rfm, terms.segment, unit)
-        serves = bool(costs["serve"].any())
-        endless = np.isinf(t) and terms.discount.delta(unit) == 0
-        if endless and (serves or costs["marketing"].any()):
-            raise refuse_endless(terms.costs)
-        if not serves:  # its time does not matter
-            return costs, lambda alive: np.zeros(np.shape(alive[0]))
-        return costs, served_process(buying._model, t, unit, terms.discount)
 
     def _forecaster(self, horizon: Horizon, terms: Terms) -> Callable[[pd.DataFrame], Forecast]:
         money, how = split_terms(terms)
@@ -397,7 +378,7 @@ class CLVModel(Answers):
             clv=discounted * spend * share,
             clv_undiscounted=undiscounted * spend * share,
         )
-        costs, served = self._costs(rfm, t, terms)
+        costs, served = terms.served(rfm, buying._model, t, buying.time_unit_)
         if served is not None:
             model, theta, unit = buying._model, buying.result_.theta, buying.time_unit_
             spent = float(present_time(t, unit, terms.discount)(np.asarray(t)))

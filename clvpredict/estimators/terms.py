@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clvpredict.errors import DataWarning, OptionError, did_you_mean, notify
 from clvpredict.estimators.drawing import Drawing, DrawOptions, check_drawing
 from clvpredict.inference.fit import FitOptions
-from clvpredict.options import Discounting
-from clvpredict.rfm import provenance_of
-from clvpredict.value import Costs, Discount, Margin
+from clvpredict.models.base import PurchaseModel
+from clvpredict.options import Discounting, TimeUnit
+from clvpredict.predict import Process
+from clvpredict.rfm import Array, provenance_of
+from clvpredict.value import Costs, Discount, Margin, refuse_endless, served_process
 
 
 class Terms(DrawOptions, total=False):
@@ -67,6 +70,27 @@ class MoneyTerms:
             "costs": None if self.costs is None else self.costs.record(),
         }
         return {n: v for n, v in said.items() if v is not None}
+
+    def served(
+        self, rfm: pd.DataFrame, model: PurchaseModel, t: float, unit: TimeUnit | None
+    ) -> tuple[dict[str, Array], Process | None]:
+        """The costs of each customer, and how the time goes on that they are served for.
+
+        Raises
+        ------
+        InfiniteValueError
+            If they never end and are not discounted.
+        """
+        if self.costs is None:
+            return {}, None
+        costs = self.costs.resolve(rfm, self.segment, unit)
+        serves = bool(costs["serve"].any())
+        endless = np.isinf(t) and self.discount.delta(unit) == 0
+        if endless and (serves or costs["marketing"].any()):
+            raise refuse_endless(self.costs)
+        if not serves:  # its time does not matter
+            return costs, lambda alive: np.zeros(np.shape(alive[0]))
+        return costs, served_process(model, t, unit, self.discount)
 
     def check(self, how: Drawing) -> None:
         """Refuse what does not go together.
