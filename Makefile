@@ -82,7 +82,7 @@ constraints: | $(BIN)/python  ## resolve all dependencies afresh into constraint
 	@echo "Resolving the newest versions in $(VENV)-resolve (a few minutes) ..."
 	@$(BIN)/python -m venv --clear $(VENV)-resolve
 	@$(VENV)-resolve/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		".[dev,docs,lifetimes,mlflow,polars,spark]"
+		".[dev,docs,lifetimes,mlflow,polars,postgres,spark]"
 	@$(VENV)-resolve/bin/python -m pip freeze --exclude clvpredict \
 		| grep -E '^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$$' > constraints.txt
 	@rm -rf $(VENV)-resolve
