@@ -290,6 +290,7 @@ def info(
 ) -> None:
     """Say what is in a saved model, an RFM summary or a table of predictions."""
     from clvpredict.cli import facts, show
+    from clvpredict.estimators.facts import model_facts
     from clvpredict.rfm import PREDICTIONS_KEY
     from clvpredict.store import load_model, read_table
 
@@ -297,7 +298,7 @@ def info(
         if Path(path).is_dir():
             model = load_model(path)
             session.facts["data"] = facts.of_fit(model)
-            session.facts["models"] = facts.of_models(model)
+            session.facts["models"] = model_facts(model)
             show.summary(session, session.facts["data"])
             show.models(session, session.facts["models"])
             return

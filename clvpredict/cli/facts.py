@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,14 +26,6 @@ def of_summary(rfm: pd.DataFrame) -> Facts:
         "time_unit": provenance["time_unit"] if provenance else None,
         "provenance": provenance,
     }
-
-
-def of_models(model: Estimator | CLVModel) -> list[Facts]:
-    """Estimates, their uncertainty and how the fits ended."""
-    from clvpredict.estimators import CLVModel
-
-    parts = [model.purchases, model.spend] if isinstance(model, CLVModel) else [model]
-    return [_of_estimator(part) for part in parts]
 
 
 def of_fit(model: Estimator | CLVModel) -> Facts:
@@ -81,26 +72,3 @@ _SAID = (
     "costs",
 )
 _SUMMED = ("expected_purchases", "clv", "clv_undiscounted", "net_clv")
-
-
-def _of_estimator(estimator: Estimator) -> Facts:
-    result = estimator.result_
-    convergence = asdict(result.convergence)
-    convergence.pop("starts")
-    found: Facts = {
-        "model": result.model,
-        "title": estimator._model.title,
-        "method": result.method,
-        "time_unit": estimator.time_unit_.code if estimator.time_unit_ else None,
-        "customers": result.n_customers,
-        "log_likelihood": result.log_likelihood,
-        "aic": result.aic if result.method == "mle" else None,
-        "bic": result.bic if result.method == "mle" else None,
-        "parameters": estimator.summary().to_dict("index"),
-        "convergence": convergence,
-        "sampling": asdict(result.sample.how) if result.sample else None,
-    }
-    independence = getattr(estimator, "independence_", None)
-    if independence is not None:
-        found["independence"] = asdict(independence)
-    return found

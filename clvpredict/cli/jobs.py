@@ -164,6 +164,7 @@ def fit(
 ) -> PurchaseEstimator | CLVModel:
     """Fit the purchase model, and the spend model if there are amounts."""
     from clvpredict.estimators import CLVModel, GammaGamma
+    from clvpredict.estimators.facts import model_facts
 
     purchases = purchase_class(model)()
     parts: list[Estimator] = [purchases, GammaGamma()] if spend else [purchases]
@@ -179,10 +180,8 @@ def fit(
         fitted.fit(
             rfm, method=cast("Method", method), time_unit=time_unit, seed=seed, strict=strict
         )
-        session.facts["models"] = facts.of_models(fitted)
-        done(
-            "; ".join(f"{m['title']} {m['convergence']['status']}" for m in facts.of_models(fitted))
-        )
+        found = session.facts["models"] = model_facts(fitted)
+        done("; ".join(f"{m['title']} {m['convergence']['status']}" for m in found))
     return fitted
 
 
