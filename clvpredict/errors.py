@@ -7,18 +7,26 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class ClvError(Exception):
     """Base of all errors raised on purpose; catch it to catch them all."""
 
+    #: What a program that ends with it tells whoever called it.
+    exit_code: ClassVar[int] = 1
+
 
 class OptionError(ClvError, ValueError):
     """An argument has a value that is not allowed."""
 
+    exit_code = 2
+
 
 class UnitError(ClvError, ValueError):
     """Data, model or horizon are in different (or unknown) time units."""
+
+    exit_code = 3
 
 
 class NotFittedError(ClvError, AttributeError):
@@ -28,13 +36,19 @@ class NotFittedError(ClvError, AttributeError):
 class ConvergenceError(ClvError, RuntimeError):
     """The optimiser stopped without an optimum; the message says why and what to try."""
 
+    exit_code = 4
+
 
 class InfiniteValueError(ClvError, ValueError):
     """The quantity asked for diverges or does not exist under these parameters."""
 
+    exit_code = 2
+
 
 class ArtefactError(ClvError, ValueError):
     """A saved model cannot be read."""
+
+    exit_code = 3
 
 
 class MissingExtraError(ClvError, ImportError):
@@ -95,6 +109,8 @@ class DataError(ClvError, ValueError):
     problems : iterable of Problem
         Everything found.
     """
+
+    exit_code = 3
 
     def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
         self.subject = subject

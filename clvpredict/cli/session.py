@@ -17,26 +17,8 @@ from rich.table import Table
 
 import clvpredict
 from clvpredict.cli.program import app
-from clvpredict.errors import (
-    ArtefactError,
-    ClvError,
-    ClvWarning,
-    ConvergenceError,
-    DataError,
-    InfiniteValueError,
-    OptionError,
-    UnitError,
-)
+from clvpredict.errors import ClvError, ClvWarning
 
-UNEXPECTED, USAGE, BAD_DATA, NOT_CONVERGED = 1, 2, 3, 4
-_CODES: dict[type[ClvError], int] = {
-    OptionError: USAGE,
-    InfiniteValueError: USAGE,
-    DataError: BAD_DATA,
-    UnitError: BAD_DATA,
-    ArtefactError: BAD_DATA,
-    ConvergenceError: NOT_CONVERGED,
-}
 # Errors speak of the arguments of functions, which are options here.
 _ARGUMENT = re.compile(r"\b([a-z_]+)=(None\b|False\b)?")
 _RENAMED = {
@@ -134,7 +116,7 @@ class Session:
 
     def fail(self, error: ClvError | OSError) -> int:
         """Tell an error; returns the exit code."""
-        code = next((c for e, c in _CODES.items() if isinstance(error, e)), UNEXPECTED)
+        code = error.exit_code if isinstance(error, ClvError) else ClvError.exit_code
         text = printable(str(error))
         typer.secho(f"Error: {text}", err=True, fg="red")
         hints = self._hints(text)

@@ -1,0 +1,125 @@
+"""Candidates of a run: summarised, fitted, and started where the last model ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clvpredict.errors import ConvergenceError
+from clvpredict.options import TimeUnit
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import pandas as pd
+
+    from clvpredict.refit.config import Config
+
+Fitted = dict[str, Any]
+
+
+def log_options(config: Config) -> dict[str, Any]:
+    """How the transactions are read: what summaries, histories and backtests have in common."""
+    source, summary = config.source, config.summary
+    return {
+        "customer_id": source.customer_id,
+        "date": source.date,
+        "amount": source.amount or None,
+        "collapse": summary.collapse,
+        "returns": summary.returns,
+        "timezone": summary.timezone,
+        "observation_start": summary.observation_start,
+    }
+
+
+def summary_options(config: Config) -> dict[str, Any]:
+    """The arguments of ``rfm_summary`` besides the transactions and the end of observation."""
+    summary = config.summary
+    return {
+        **log_options(config),
+        "time_unit": summary.time_unit,
+        "currency": summary.currency,
+    }
+
+
+def summarise(transactions: Path, config: Config, end: date | None) -> pd.DataFrame:
+    """Make the RFM summary of a run."""
+    from clvpredict.transactions import rfm_summary
+
+    return rfm_summary(str(transactions), observation_end=end, **summary_options(config))
+
+
+def fit_options(config: Config) -> dict[str, Any]:
+    """The arguments of ``fit`` besides the customers and the start."""
+    asked = config.model
+    options: dict[str, Any] = {"method": asked.method, "seed": config.job.seed}
+    if asked.priors:
+        options["priors"] = asked.make_priors()
+    return options
+
+
+def new_model(name: str, config: Config) -> Any:
+    """An unfitted model of the registry, with a spend model where there are amounts."""
+    from clvpredict.estimators import ESTIMATORS, CLVModel, PurchaseEstimator
+
+    purchases = ESTIMATORS[name]()
+    assert isinstance(purchases, PurchaseEstimator)  # the configuration allows no others
+    return CLVModel(purchases) if config.source.amount else purchases
+
+
+def warm_start(model: Any, champion: Any, config: Config) -> dict[str, float]:
+    """Where to start: the champion's estimates of the parameters that both have.
+
+    A model of other purchases lends its spend model only; one in another time unit lends that
+    too, for money has no time.
+    """
+    if champion is None:
+        return {}
+    ours, theirs = parts(model), parts(champion)
+    unit = TimeUnit.parse(config.summary.time_unit)
+    out: dict[str, float] = {}
+    for kind, part in ours.items():
+        known = theirs.get(kind)
+        if known is None or type(known) is not type(part):
+            continue
+        if kind == "purchases" and known.time_unit_ != unit:
+            continue
+        out |= known.params_
+    return out
+
+
+def fit_candidates(
+    rfm: pd.DataFrame, config: Config, champion: Any
+) -> tuple[Fitted, dict[str, dict[str, float]], dict[str, str]]:
+    """Fit every candidate.
+
+    Returns
+    -------
+    fitted : dict of str to model
+        Those that converged, by name.
+    starts : dict of str to dict
+        Where each was started.
+    failures : dict of str to str
+        Why others did not.
+    """
+    fitted, starts, failures = {}, {}, {}
+    for name in config.model.candidates:
+        model = new_model(name, config)
+        starts[name] = warm_start(model, champion, config)
+        try:
+            fitted[name] = model.fit(rfm, start=starts[name] or None, **fit_options(config))
+        except ConvergenceError as error:
+            failures[name] = str(error)
+    return fitted, starts, failures
+
+
+def parts(model: Any) -> dict[str, Any]:
+    """The purchase model and, if there is one, the spend model."""
+    if is_money(model):
+        return {"purchases": model.purchases, "spend": model.spend}
+    return {"purchases": model}
+
+
+def is_money(model: Any) -> bool:
+    """Whether the model predicts money."""
+    return hasattr(model, "spend")
