@@ -1,0 +1,156 @@
+"""What is published: files of a store that say so, each replaced in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clvpredict.refit.files import Migrations, now, read_json, write_json
+
+#: The folder of the versions in a store.
+VERSIONS = "versions"
+SCHEMA_VERSION = 1
+#: None yet: this is the first version.
+MIGRATIONS: Migrations = {}
+_LATEST, _PUBLISHING, _WITHDRAWN = "latest.json", "publishing.json", "withdrawn.json"
+_KINDS = {
+    _LATEST: "clvpredict latest version",
+    _PUBLISHING: "clvpredict publication",
+    _WITHDRAWN: "clvpredict withdrawn versions",
+}
+_REMEMBERED = 100
+
+
+@dataclass(frozen=True)
+class Latest:
+    """What is published.
+
+    Parameters
+    ----------
+    version : str
+    run_id : str
+        The run that published it.
+    as_of : str
+        The day of its data.
+    since : str
+        UTC, ISO.
+    before : tuple of str
+        Versions that were published before it, oldest first.
+    """
+
+    version: str
+    run_id: str
+    as_of: str
+    since: str
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Intention:
+    """What a run is about to publish, or was when it was killed.
+
+    Parameters
+    ----------
+    version, run_id, as_of : str
+    back_from : str or None
+        The version that this one takes back: a rollback.
+    """
+
+    version: str
+    run_id: str
+    as_of: str
+    back_from: str | None = None
+
+
+class Published:
+    """Which version of a store is published, about to be, or withdrawn.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def latest(self) -> Latest | None:
+        """What is published; None before the first time."""
+        found = self._read(_LATEST)
+        return None if found is None else Latest(**{**found, "before": tuple(found["before"])})
+
+    def previous(self) -> str | None:
+        """The version that was published before, is still there and was not withdrawn."""
+        latest = self.latest()
+        there, withdrawn = set(names_in(self.folder / VERSIONS)), self.withdrawn()
+        before = latest.before if latest else ()
+        return next((v for v in reversed(before) if v in there and v not in withdrawn), None)
+
+    def set_latest(self, version: str, run_id: str, as_of: str, *, back: bool = False) -> Latest:
+        """Say which version is published from now on; it is not withdrawn any more.
+
+        Parameters
+        ----------
+        version, run_id, as_of : str
+        back : bool
+            Go back to it, so that what came after it is forgotten as published before.
+        """
+        said = self.latest()
+        before: Sequence[str] = () if said is None else (*said.before, said.version)
+        if version in before and back:
+            before = before[: before.index(version)]
+        since = said.since if said is not None and said.version == version else now()
+        kept = tuple(dict.fromkeys(v for v in before if v != version))[-_REMEMBERED:]
+        latest = Latest(version, run_id, as_of, since, kept)
+        self._write(_LATEST, vars(latest))
+        withdrawn = self.withdrawn()
+        if withdrawn.pop(version, None) is not None:
+            self._write_withdrawn(withdrawn)
+        return latest
+
+    def intend(
+        self, version: str, run_id: str, as_of: str, *, back_from: str | None = None
+    ) -> Intention:
+        """Note what is about to be published, before the first target is touched."""
+        intention = Intention(version, run_id, as_of, back_from)
+        self._write(_PUBLISHING, vars(intention))
+        return intention
+
+    def intention(self) -> Intention | None:
+        """What a run has begun to publish and not ended."""
+        found = self._read(_PUBLISHING)
+        return None if found is None else Intention(**found)
+
+    def fulfilled(self) -> None:
+        """Forget the intention: everything is published."""
+        (self.folder / _PUBLISHING).unlink(missing_ok=True)
+
+    def withdraw(self, version: str, why: str) -> None:
+        """Mark a version as one that no run publishes again by itself."""
+        self._write_withdrawn(self.withdrawn() | {version: {"why": why, "since": now()}})
+
+    def withdrawn(self) -> dict[str, dict[str, str]]:
+        """Versions that were withdrawn: ``why``, and ``since`` when."""
+        found = self._read(_WITHDRAWN)
+        return {} if found is None else found["versions"]
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = read_json(self.folder / name, _KINDS[name], SCHEMA_VERSION, MIGRATIONS)
+        except FileNotFoundError:
+            return None
+        return {k: v for k, v in found.items() if k not in ("format", "schema_version")}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        said = {"format": _KINDS[name], "schema_version": SCHEMA_VERSION}
+        write_json(self.folder / name, said | content)
+
+    def _write_withdrawn(self, versions: dict[str, dict[str, str]]) -> None:
+        self._write(_WITHDRAWN, {"versions": versions})
+
+
+def names_in(folder: Path) -> list[str]:
+    """What is in a folder, without what starts with a dot."""
+    return [p.name for p in folder.glob("*") if not p.name.startswith(".")]
