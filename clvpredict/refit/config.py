@@ -393,12 +393,7 @@ def load_config(path: str | Path) -> Config:
     --------
     >>> from pathlib import Path
     >>> from clvpredict.refit import load_config
-    >>> text = """
-    ... [source]
-    ... path = "orders.csv"
-    ... [[outputs]]
-    ... path = "predictions.csv"
-    ... """
+    >>> text = "source.path = 'orders.csv'\\noutputs = [{path = 'predictions.csv'}]"
     >>> _ = Path("shop.toml").write_text(text)
     >>> load_config("shop.toml").predict.horizons
     ('52W',)
