@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clvpredict.errors import ClvWarning, DataWarning, OptionError, notify, refuse_unknown
-from clvpredict.evaluate.cells import BASELINES, Cell, Plan, days, fingerprint, run_cell
-from clvpredict.evaluate.fitted import check_whole
+from clvpredict.errors import (
+    ClvWarning,
+    DataWarning,
+    OptionError,
+    UnitError,
+    notify,
+    refuse_unknown,
+    unknown_option,
+)
+from clvpredict.evaluate.cells import BASELINES, Cell, Plan, fingerprint, run_cell
+from clvpredict.evaluate.fitted import check_whole, parts_of
+from clvpredict.evaluate.grid import cuts_asked, horizons_asked
 from clvpredict.evaluate.judged import named
 from clvpredict.evaluate.learning import TooFewVintagesError, learn
 from clvpredict.evaluate.results import Backtest
@@ -35,6 +44,7 @@ def backtest(
     every: str | None = None,
     min_history: str | float | None = None,
     fit: Mapping[str, Any] | None = None,
+    refit: bool | Sequence[str] = True,
     recalibrate: bool = False,
     draws: int = 200,
     seed: int = 0,
@@ -55,7 +65,7 @@ def backtest(
         As in :func:`clvpredict.rfm_summary`.
     models : model, list of models, or mapping from name to model
         Such as ``MBGNBD()`` or ``CLVModel(MBGNBD())``, fitted or not; they are left unchanged.
-        Value is scored for CLVModel.
+        Value is scored for CLVModel. With ``refit=False`` they must be fitted.
     horizons : sequence of str or float
         How far ahead: ``["13W", "26W"]``, or numbers of time units.
     cut_dates : sequence of dates, optional
@@ -68,6 +78,13 @@ def backtest(
         By default a third of the time that the data cover.
     fit : mapping, optional
         Arguments of ``fit``, such as ``{"method": "laplace"}``.
+    refit : bool or sequence of str
+        False: nothing is fitted, and models are scored as they are at every cut date. One that
+        was fitted on data beyond a cut date has seen some of the holdout, which flatters it: the
+        column `seen_days` says how much. Such scores are no test of a model; they tell what
+        goes wrong with the very one that is in use. A list of names: these models are fitted
+        at every cut date, the others scored as they are. Without refits there is no ``fit``,
+        and with models that are scored as they are, no ``recalibrate`` and no ``folder``.
     recalibrate : bool
         Add rows ``"<model> (recalibrated)"``: what :func:`recalibrate` would have made of each
         forecast, learnt from those earlier vintages whose holdout had ended by its cut date.
@@ -95,11 +112,13 @@ def backtest(
         If there are no cut dates within the data, or both ways to choose them are used.
     DataError
         If the transactions cannot be used.
+    NotFittedError, UnitError
+        If a model that is to be scored as it is was never fitted, or in another unit.
 
     Warns
     -----
     DataWarning
-        If cells have no result; the table says why.
+        If cells have no result; the table says why. If models had seen some of their holdouts.
 
     Examples
     --------
@@ -110,11 +129,23 @@ def backtest(
     ... )
     >>> results.table["model"].drop_duplicates().tolist()
     ['MBG/NBD', 'naive', 'last period', 'NBD']
+
+    A model of last summer, as it is, held to what happened since:
+
+    >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
+    >>> results = clv.backtest(
+    ...     clv.load_cdnow(), {"in use": clv.MBGNBD().fit(rfm)}, refit=False,
+    ...     cut_dates=["1997-09-30", "1997-12-31"], horizons=["13W"],
+    ... )
+    >>> float(results.table["seen_days"].max())
+    0.0
     """
     unit = TimeUnit.parse(time_unit)
-    ahead = _horizons(horizons, unit)
+    ahead = horizons_asked(horizons, unit)
     wanted = _models(models)
     how = _fit_options(fit)
+    frozen = _frozen(wanted, refit, unit)
+    _refuse_of_frozen(frozen, len(wanted), fit=fit, recalibrate=recalibrate, folder=folder)
     check_whole("draws", draws, 2)
     check_whole("seed", seed, 0)
     kept_in = _folder(folder)
@@ -126,7 +157,7 @@ def backtest(
             "model, such as MBGNBD()."
         )
     begin = pd.Timestamp(history["date"].min()).normalize()
-    cuts = _cuts(cut_dates, every, min_history, ahead, unit, (begin, end))
+    cuts = cuts_asked(cut_dates, every, min_history, ahead, unit, (begin, end))
     plan = Plan(
         used,
         # What comes after a holdout is no problem of it, however strict the whole was checked.
@@ -139,6 +170,7 @@ def backtest(
         seed,
         kept_in,
         f"{_all_of(history, transactions, options)} {end.date()}",
+        frozen,
     )
     names = [*plan.models, BASELINES]
     cells = [Cell(cut, name) for cut in cuts for name in names]
@@ -158,6 +190,14 @@ def backtest(
         notify(
             f"{len(failed)} of {len(results.table)} cells of the backtest have no result, or not "
             f"all of it, e.g. {failed.iloc[0]} Column 'status' of the table has all.",
+            DataWarning,
+        )
+    seen = results.table.loc[results.table["seen_days"] > 0, "seen_days"]
+    if len(seen):
+        notify(
+            f"{len(seen)} of {len(results.table)} cells of the backtest score a model that was "
+            f"fitted on up to {seen.max():.0f} days of the holdout, which flatters it. Column "
+            "'seen_days' of the table has all.",
             DataWarning,
         )
     return results
@@ -182,6 +222,54 @@ def _models(models: Any) -> dict[str, Any]:
                 f"CLVModel(MBGNBD()); got {model!r}."
             )
     return found
+
+
+def _frozen(
+    models: Mapping[str, Any], refit: bool | Sequence[str], unit: TimeUnit
+) -> frozenset[str]:
+    """Names of the models that are scored as they are; these must be fitted, in this unit.
+
+    Raises
+    ------
+    OptionError
+        If ``refit`` names none of the models.
+    NotFittedError, UnitError
+    """
+    if isinstance(refit, str) or not isinstance(refit, bool | Sequence):
+        raise OptionError(f"refit={refit!r} must be True, False or a list of names of models.")
+    again = (list(models) if refit else []) if isinstance(refit, bool) else list(refit)
+    for name in again:
+        if name not in models:
+            raise unknown_option("refit", name, models)
+    frozen = frozenset(models) - set(again)
+    for name in sorted(frozen):
+        own = [part.unit for part in parts_of(models[name]) if part.unit is not None]
+        other = [u for u in own if u.days != unit.days]
+        if other:
+            raise UnitError(
+                f"{name} was fitted in {other[0].label}, and this backtest is in {unit.label}. "
+                f"Give backtest(..., time_unit='{other[0].code}'); horizons such as '13W' stay."
+            )
+    return frozen
+
+
+def _refuse_of_frozen(frozen: frozenset[str], models: int, **given: Any) -> None:
+    """Refuse options that say nothing of models that are scored as they are.
+
+    Raises
+    ------
+    OptionError
+        Naming them.
+    """
+    if not frozen:
+        return
+    useless = ["recalibrate", "folder", *(["fit"] if len(frozen) == models else [])]
+    if asked := [name for name in useless if given[name]]:
+        raise OptionError(
+            f"{', '.join(sorted(frozen))}: scored as it is (refit), which goes without "
+            f"{', '.join(asked)}: there is nothing to fit, to learn before a cut date, or to keep "
+            f"for another run. Leave out {', '.join(asked)}."
+        )
 
 
 def _fit_options(fit: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -211,20 +299,6 @@ def _folder(folder: str | Path | None) -> Path | None:
     except OSError as error:
         raise OptionError(f"folder={str(folder)!r} cannot be used: {error}.") from None
     return Path(folder)
-
-
-def _horizons(horizons: Sequence[str | float], unit: TimeUnit) -> dict[str, float]:
-    if isinstance(horizons, str | float | int) or len(horizons) == 0:
-        raise OptionError(f"horizons={horizons!r} must be a list, e.g. horizons=['13W', '26W'].")
-    ahead = {
-        (h if isinstance(h, str) else f"{h:g} {unit.label}"): unit.periods(h) for h in horizons
-    }
-    bad = [h for h, t in ahead.items() if not days(t, unit) >= pd.Timedelta(days=1)]
-    if bad:
-        raise OptionError(f"horizon {bad[0]!r} must be a day or longer, e.g. '13W'.")
-    if len(set(ahead.values())) < len(horizons):
-        raise OptionError(f"horizons={list(horizons)!r} names one horizon twice.")
-    return dict(sorted(ahead.items(), key=lambda item: item[1]))
 
 
 def _events(
@@ -269,60 +343,6 @@ def _all_of(history: pd.DataFrame, transactions: object, options: Mapping[str, A
     return fingerprint(history)
 
 
-def _cuts(
-    dates: Sequence[Any] | None,
-    every: str | None,
-    min_history: str | float | None,
-    ahead: Mapping[str, float],
-    unit: TimeUnit,
-    span: tuple[pd.Timestamp, pd.Timestamp],
-) -> list[pd.Timestamp]:
-    begin, end = span
-    if (dates is None) == (every is None):
-        raise OptionError(
-            "give either cut_dates=['1997-09-30', ...] or every='4W', to say when to cut."
-        )
-    if dates is not None:
-        cuts = sorted({_day(d) for d in ([dates] if isinstance(dates, str) else dates)})
-        shortest = days(min(ahead.values()), unit)
-        out = [c for c in cuts if not begin < c <= end - shortest]
-        if out or not cuts:
-            raise OptionError(
-                f"cut_dates must lie within the data, which go from {begin.date()} to "
-                f"{end.date()}, with the shortest horizon ({shortest.days} days) after them; got "
-                f"{', '.join(str(c.date()) for c in out[:5]) or 'none'}."
-            )
-        return cuts
-    assert every is not None
-    step = days(every, unit)
-    if step <= pd.Timedelta(0):
-        raise OptionError(f"every={every!r} must be at least a day, e.g. every='4W'.")
-    least = (end - begin) / 3 if min_history is None else days(min_history, unit)
-    cut = end - days(max(ahead.values()), unit)
-    cuts = []
-    while cut - begin >= least:
-        cuts.append(cut)
-        cut -= step
-    if not cuts:
-        raise OptionError(
-            f"the data go from {begin.date()} to {end.date()}: no cut date leaves "
-            f"{least.days} days before it and the longest horizon after it. Give a shorter "
-            "min_history or shorter horizons."
-        )
-    return cuts[::-1]
-
-
-def _day(given: Any) -> pd.Timestamp:
-    wrong = OptionError(f"cut date {given!r} is not a date such as '1997-09-30'.")
-    try:
-        moment = pd.Timestamp(given)
-    except (TypeError, ValueError):
-        raise wrong from None
-    if pd.isna(moment):
-        raise wrong
-    return moment.tz_localize(None).normalize()
-
-
 def _run(
     plan: Plan, cells: Sequence[Cell], end: pd.Timestamp, progress: bool
 ) -> list[dict[str, Any]]:
@@ -365,7 +385,13 @@ def _learnt(
 
 def _collect(plan: Plan, records: Sequence[Mapping[str, Any]]) -> Backtest:
     keys = ("cut_date", "horizon", "horizon_periods", "model", "status")
-    table = pd.DataFrame([{k: r[k] for k in keys} | r["metrics"] for r in records])
+    # Cells on the disk are of refits, which have seen nothing.
+    table = pd.DataFrame(
+        [
+            {k: r[k] for k in keys} | {"seen_days": r.get("seen_days", 0.0)} | r["metrics"]
+            for r in records
+        ]
+    )
     table["cut_date"] = pd.to_datetime(table["cut_date"])
     order = {name: i for i, name in enumerate(dict.fromkeys(table["model"]))}
     place = [table["cut_date"], table["horizon_periods"], table["model"].map(order)]

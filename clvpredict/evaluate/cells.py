@@ -17,10 +17,12 @@ import pandas as pd
 
 from clvpredict.atomic import new_file
 from clvpredict.errors import ClvError, OptionError
+from clvpredict.evaluate.grid import days
 from clvpredict.evaluate.judged import LAST, NAIVE, NBD, Holdout, Judged, baselines, judge
 from clvpredict.evaluate.learning import KNOTS
 from clvpredict.evaluate.measures import measures
 from clvpredict.evaluate.metrics import pit_curve
+from clvpredict.evaluate.subject import seen_days
 from clvpredict.options import TimeUnit
 from clvpredict.predict import Recalibration
 from clvpredict.transactions import calibration_holdout
@@ -53,6 +55,8 @@ class Plan:
     seed: int
     folder: Path | None
     data: str
+    #: Names of the models that are scored as they are.
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,6 @@ class Cell:
     cut: pd.Timestamp
     model: str
     recalibrations: Mapping[str, Recalibration] | None = None
-
-
-def days(length: str | float, unit: TimeUnit) -> pd.Timedelta:
-    """A length of time as whole days."""
-    return pd.Timedelta(days=round(unit.periods(length) * unit.days))
 
 
 def run_cell(plan: Plan, cell: Cell, end: pd.Timestamp) -> list[dict[str, Any]]:
@@ -106,7 +105,8 @@ def _kept(path: Path, plan: Plan, cell: Cell) -> list[dict[str, Any]] | None:
 
 def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, Any]]:
     """Fit, and score every horizon that is over by the end of the data."""
-    fitted = None
+    frozen = cell.model in plan.frozen
+    fitted = plan.models[cell.model] if frozen else None
     for label, periods in plan.horizons.items():
         wanted = cell.recalibrations
         until = cell.cut + days(periods, plan.unit)
@@ -114,6 +114,8 @@ def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, 
             continue  # not over yet, or too little to learn from
         said: dict[str, Any] = {"cut_date": cell.cut.date().isoformat(), "horizon": label}
         said["horizon_periods"] = periods
+        if frozen:
+            said["seen_days"] = seen_days(fitted, cell.cut, until)
         try:
             # Dates, not moments: with collapse="h" they are whole days.
             window = {"calibration_end": cell.cut.date(), "observation_end": until.date()}
@@ -130,7 +132,13 @@ def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, 
                 fitted = _fresh(plan.models[cell.model]).fit(split, **plan.fit)
             learnt = None if wanted is None else wanted[label]
             found = judge(
-                cell.model, fitted, holdout, draws=plan.draws, seed=plan.seed, recalibration=learnt
+                cell.model,
+                fitted,
+                holdout,
+                draws=plan.draws,
+                seed=plan.seed,
+                recalibration=learnt,
+                in_sample=frozen,
             )
             yield _record(said, cell.model + (RECALIBRATED if learnt else ""), found, holdout)
         except OptionError:

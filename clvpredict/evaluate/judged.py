@@ -171,17 +171,19 @@ def judge(
     draws: int = 500,
     seed: int = 0,
     recalibration: Recalibration | None = None,
+    in_sample: bool = False,
 ) -> Judged:
     """Let a fitted model forecast the holdout, and hold what happened to it.
 
     Raises
     ------
     OptionError
-        If it was fitted on data that reach into the holdout.
+        If it was fitted on data that reach into the holdout, unless ``in_sample`` allows that.
     """
     split, t = holdout.split, holdout.horizon
     provenance = provenance_of(split)
-    refuse_in_sample(model, provenance)
+    if not in_sample:
+        refuse_in_sample(model, provenance)
     cut = None if provenance is None else provenance.calibration_end
     if recalibration is not None and cut is not None and recalibration.last_seen > cut[:10]:
         raise OptionError(

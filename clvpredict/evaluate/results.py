@@ -17,8 +17,9 @@ class Backtest:
     ----------
     table : DataFrame
         One row per cut date, horizon and model or baseline: `cut_date, horizon,
-        horizon_periods, model, status` (``"ok"``, or what is missing and why), then the metrics
-        of :meth:`HoldoutEvaluation.summary`.
+        horizon_periods, model, status` (``"ok"``, or what is missing and why), `seen_days` (of
+        the holdout, that the fit had seen: 0 unless ``refit`` was False; missing where a model
+        does not know its data), then the metrics of :meth:`HoldoutEvaluation.summary`.
     curves : DataFrame
         `cut_date, horizon, model, of, curve`: distribution functions of the PIT, which
         :func:`recalibrate` learns from.

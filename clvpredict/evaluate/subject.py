@@ -54,16 +54,37 @@ def refuse_in_sample(model: Any, split: Provenance | None) -> None:
     OptionError
         If its data reach into the holdout.
     """
-    fitted = getattr(getattr(model, "purchases", model), "data_", None)
-    if split is None or split.calibration_end is None or not fitted:
+    last = last_seen(model)
+    if split is None or split.calibration_end is None or last is None:
         return
-    last = fitted.get("calibration_end") or fitted.get("observation_end")
-    if last is not None and pd.Timestamp(last) > pd.Timestamp(split.calibration_end):
+    if pd.Timestamp(last) > pd.Timestamp(split.calibration_end):
         raise OptionError(
             f"the model was fitted on data up to {last}, which reach into the holdout (it begins "
             f"after {split.calibration_end}): that would not be a test. Fit it on the split: "
             "model.fit(split)"
         )
+
+
+def last_seen(model: Any) -> str | None:
+    """The last day of a model's data; None if it knows of none, as with given parameters."""
+    parts = [getattr(model, part) for part in ("purchases", "spend") if hasattr(model, part)]
+    known = [d for part in parts or [model] if (d := getattr(part, "data_", None))]
+    ends = [d.get("calibration_end") or d.get("observation_end") for d in known]
+    return max((end for end in ends if end is not None), key=pd.Timestamp, default=None)
+
+
+def seen_days(model: Any, cut: pd.Timestamp, until: pd.Timestamp) -> float:
+    """How many days of a holdout a model was fitted on; nan if it does not know its data.
+
+    Parameters
+    ----------
+    cut, until : Timestamp
+        The last day before the holdout, and its own last day.
+    """
+    last = last_seen(model)
+    if last is None:
+        return float("nan")
+    return float(max((min(pd.Timestamp(last).normalize(), until) - cut).days, 0))
 
 
 def title(model: Any) -> str:

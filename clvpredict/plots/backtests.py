@@ -330,7 +330,7 @@ def _checked(results: Backtest | pd.DataFrame, metric: str, plot: str) -> pd.Dat
     numbers = [
         str(name)
         for name in table.select_dtypes("number").columns
-        if name not in ("horizon_periods", "customers")
+        if name not in ("horizon_periods", "seen_days", "customers")
     ]
     # A metric that is missing everywhere may be of any type.
     if metric not in numbers and not (metric in table and table[metric].isna().all()):

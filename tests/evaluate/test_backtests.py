@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 
 import clvpredict as clv
-from clvpredict.errors import ConvergenceError, DataWarning, OptionError
+from clvpredict.errors import (
+    ConvergenceError,
+    DataWarning,
+    NotFittedError,
+    OptionError,
+    UnitError,
+)
 from clvpredict.evaluate import backtests as module
 from clvpredict.evaluate import cells as of_cells
 from clvpredict.evaluate import evaluate_holdout
@@ -228,6 +234,87 @@ def test_all_models_may_fail(some):
     assert "no customer has a repeat purchase" in results.table["status"][0]
     assert results.table["crps"].isna().tolist() == [True, False, False]
     assert "MBG/NBD" in results._repr_html_()
+
+
+# --- models as they are -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def in_use(some):
+    """A model whose data end half way between the two cut dates, on a day without a purchase."""
+    rfm = clv.rfm_summary(some, observation_end="1997-09-07", time_unit="W")
+    return clv.MBGNBD().fit(rfm)
+
+
+def test_models_as_they_are_are_scored_and_not_fitted(some, in_use, monkeypatch):
+    def fitted(self, *arguments, **options):
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr(clv.MBGNBD, "fit", fitted)
+    ask = {"horizons": ["13W"], "refit": False}
+    with pytest.warns(DataWarning, match="1 of 8 cells .* up to 23 days of the holdout"):
+        table = run(some, {"in use": in_use}, **ask).table.set_index(["model", "cut_date"])
+    assert table["seen_days"].to_dict() == {
+        key: 23.0 if key == ("in use", pd.Timestamp(CUTS[0])) else 0.0 for key in table.index
+    }
+    # Where it has seen nothing, it is the same question as of any model that is given.
+    split = clv.calibration_holdout(
+        some, calibration_end=CUTS[1], observation_end="1997-12-31", time_unit="W"
+    )
+    want = evaluate_holdout({"in use": in_use}, split, draws=20).summary()["in use"]
+    for metric, value in want.items():
+        found = table.loc[("in use", pd.Timestamp(CUTS[1])), metric]
+        assert found == pytest.approx(value, rel=1e-9, nan_ok=True), metric
+
+
+def test_a_fit_that_has_seen_it_all_and_one_that_does_not_know(some):
+    fitted = clv.NBD().fit(clv.rfm_summary(some, time_unit="W"))
+    models = {"seen": fitted, "given": clv.NBD.from_params(**fitted.params_, time_unit="W")}
+    with pytest.warns(DataWarning, match="1 of 5 cells"):
+        table = run(some, models, refit=False, cut_dates=CUTS[:1], horizons=["13W"]).table
+    rows = table.set_index("model")
+    assert rows.loc["seen", "seen_days"] == 91
+    assert np.isnan(rows.loc["given", "seen_days"])
+    assert rows.loc["seen", "crps"] == pytest.approx(rows.loc["given", "crps"], rel=1e-9)
+
+
+def test_some_refitted_and_some_as_they_are(some, in_use, found):
+    """Both sorts in one table, each as it would be alone."""
+    models = {"again": clv.BGNBD(), "in use": in_use}
+    ask = {"cut_dates": CUTS[1:], "horizons": ["13W"]}
+    table = run(some, models, refit=["again"], fit={"method": "mle"}, **ask).table
+    rows = table.set_index("model")
+    alone = run(some, {"in use": in_use}, refit=False, **ask).table.set_index("model")
+    pd.testing.assert_series_equal(rows.loc["in use"], alone.loc["in use"])
+    want = found.table[(found.table["cut_date"] == CUTS[1]) & (found.table["horizon"] == "13W")]
+    want = want.set_index("model").loc["BG/NBD"]
+    assert rows.loc["again", "crps"] == pytest.approx(want["crps"], rel=1e-9)
+    assert (found.table["seen_days"] == 0).all()
+
+
+def test_the_spend_model_may_have_seen_more(some, in_use):
+    later = clv.rfm_summary(some, observation_end="1997-11-05", time_unit="W")
+    model = clv.CLVModel(in_use, clv.GammaGamma().fit(later))
+    with pytest.warns(DataWarning, match="up to 35 days"):
+        run(some, {"in use": model}, refit=False, cut_dates=CUTS[1:], horizons=["13W"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"models": [clv.MBGNBD()]}, NotFittedError, "not fitted yet"),
+        ({"time_unit": "D"}, UnitError, r"in use was fitted in weeks.*time_unit='W'"),
+        ({"fit": {"method": "mle"}}, OptionError, "Leave out fit"),
+        ({"recalibrate": True}, OptionError, "Leave out recalibrate"),
+        ({"folder": "cells"}, OptionError, "Leave out folder"),
+        ({"refit": ["in usee"]}, OptionError, "Did you mean 'in use'"),
+        ({"refit": "in use"}, OptionError, "True, False or a list"),
+    ],
+)
+def test_what_models_as_they_are_cannot_be_asked(some, in_use, change, error, said):
+    ask = {"models": {"in use": in_use}, "refit": False} | change
+    with pytest.raises(error, match=said):
+        run(some, **ask)
 
 
 # --- resuming ---------------------------------------------------------------------------------
