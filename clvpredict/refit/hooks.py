@@ -74,7 +74,7 @@ def check_hook(template: Sequence[str]) -> None:
 def run_hook(
     template: Sequence[str], facts: Mapping[str, object], timeout: float
 ) -> dict[str, Any]:
-    """Run a hook and say how it ended; nothing that it does is an error here.
+    r"""Run a hook and say how it ended; nothing that it does is an error here.
 
     ``{status}`` and the like in a word become facts, ``{message:json}`` a fact as a JSON string
     with its quotes, ``${NAME}`` the environment's; ``{{`` and ``}}`` are braces. There is no
@@ -102,7 +102,7 @@ def run_hook(
     >>> from clvpredict.refit.hooks import run_hook
     >>> done = run_hook(["echo", "{name} is {status}"], {"name": "shop", "status": "failed"}, 5)
     >>> done["exit_code"], done["output"], done["problem"]
-    (0, 'shop is failed\\n', None)
+    (0, 'shop is failed\n', None)
     """
     began = time.monotonic()
     exit_code, output, problem = _run(template, facts, timeout)
