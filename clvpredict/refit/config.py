@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from clvpredict.options import Collapse, Discounting, Method, Returns
-from clvpredict.refit.errors import ConfigError
 
 #: What scores of a forecast may decide between champion and challenger; the less, the better.
 Metric = Literal["crps", "log_score", "mae", "rmse", "brier", "value_crps", "value_mae"]
@@ -392,30 +391,15 @@ def load_config(path: str | Path) -> Config:
     Examples
     --------
     >>> from pathlib import Path
-    >>> from clvpredict.refit import load_config
-    >>> text = "source.path = 'orders.csv'\\noutputs = [{path = 'predictions.csv'}]"
-    >>> _ = Path("shop.toml").write_text(text)
+    >>> from clvpredict.refit.config import load_config
+    >>> from clvpredict.refit.template import template
+    >>> _ = Path("shop.toml").write_text(template("shop"))
     >>> load_config("shop.toml").predict.horizons
     ('52W',)
     """
-    from clvpredict.refit.config_problems import examined
+    from clvpredict.refit.config_reading import examined
 
     path = Path(path)
-    text = _read(path)
-    config = examined(text, path)
+    config, text = examined(path)
     config._path, config._text = path.absolute(), text
     return config
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        what = "there is no such file. Write one: clvpredict init"
-    except IsADirectoryError:
-        what = "it is a folder; give the TOML file in it"
-    except UnicodeDecodeError:
-        what = "it is not UTF-8; save it as UTF-8 text"
-    except OSError as error:
-        what = f"it cannot be read: {error.strerror}"
-    raise ConfigError(path, [what])
