@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clvpredict.refit.files import Migrations, now, read_json, write_json
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clvpredict.refit.files import Migrations, damaged, now, read_json, write_json
 
 #: The folder of the versions in a store.
 VERSIONS = "versions"
@@ -23,8 +24,11 @@ _KINDS = {
 _REMEMBERED = 100
 
 
-@dataclass(frozen=True)
-class Latest:
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Latest(_Said):
     """What is published.
 
     Parameters
@@ -47,8 +51,7 @@ class Latest:
     before: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Intention:
+class Intention(_Said):
     """What a run is about to publish, or was when it was killed.
 
     Parameters
@@ -62,6 +65,10 @@ class Intention:
     run_id: str
     as_of: str
     back_from: str | None = None
+
+
+class _Withdrawn(_Said):
+    versions: dict[str, dict[str, str]]
 
 
 class Published:
@@ -78,8 +85,7 @@ class Published:
 
     def latest(self) -> Latest | None:
         """What is published; None before the first time."""
-        found = self._read(_LATEST)
-        return None if found is None else Latest(**{**found, "before": tuple(found["before"])})
+        return self._said(_LATEST, Latest)
 
     def previous(self) -> str | None:
         """The version that was published before, is still there and was not withdrawn."""
@@ -103,8 +109,8 @@ class Published:
             before = before[: before.index(version)]
         since = said.since if said is not None and said.version == version else now()
         kept = tuple(dict.fromkeys(v for v in before if v != version))[-_REMEMBERED:]
-        latest = Latest(version, run_id, as_of, since, kept)
-        self._write(_LATEST, vars(latest))
+        latest = Latest(version=version, run_id=run_id, as_of=as_of, since=since, before=kept)
+        self._write(_LATEST, latest.model_dump())
         withdrawn = self.withdrawn()
         if withdrawn.pop(version, None) is not None:
             self._write_withdrawn(withdrawn)
@@ -114,14 +120,13 @@ class Published:
         self, version: str, run_id: str, as_of: str, *, back_from: str | None = None
     ) -> Intention:
         """Note what is about to be published, before the first target is touched."""
-        intention = Intention(version, run_id, as_of, back_from)
-        self._write(_PUBLISHING, vars(intention))
+        intention = Intention(version=version, run_id=run_id, as_of=as_of, back_from=back_from)
+        self._write(_PUBLISHING, intention.model_dump())
         return intention
 
     def intention(self) -> Intention | None:
         """What a run has begun to publish and not ended."""
-        found = self._read(_PUBLISHING)
-        return None if found is None else Intention(**found)
+        return self._said(_PUBLISHING, Intention)
 
     def fulfilled(self) -> None:
         """Forget the intention: everything is published."""
@@ -133,15 +138,19 @@ class Published:
 
     def withdrawn(self) -> dict[str, dict[str, str]]:
         """Versions that were withdrawn: ``why``, and ``since`` when."""
-        found = self._read(_WITHDRAWN)
-        return {} if found is None else found["versions"]
+        found = self._said(_WITHDRAWN, _Withdrawn)
+        return {} if found is None else found.versions
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _said[T: _Said](self, name: str, kind: type[T]) -> T | None:
+        path = self.folder / name
         try:
-            found = read_json(self.folder / name, _KINDS[name], SCHEMA_VERSION, MIGRATIONS)
+            found = read_json(path, _KINDS[name], SCHEMA_VERSION, MIGRATIONS)
+            said = {k: v for k, v in found.items() if k not in ("format", "schema_version")}
+            return kind.model_validate(said)
         except FileNotFoundError:
             return None
-        return {k: v for k, v in found.items() if k not in ("format", "schema_version")}
+        except ValidationError as error:
+            raise damaged(path, error.errors()[0]["msg"]) from error
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         said = {"format": _KINDS[name], "schema_version": SCHEMA_VERSION}

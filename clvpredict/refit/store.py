@@ -7,11 +7,13 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from clvpredict.atomic import new_folder
 from clvpredict.errors import ArtefactError, DataWarning, OptionError, did_you_mean, notify
 from clvpredict.refit.files import Migrations, now, read_json, write_json
 from clvpredict.refit.published import VERSIONS, Published, names_in
@@ -21,6 +23,7 @@ from clvpredict.refit.versions import Version, add_version, read_version
 SCHEMA_VERSION = 1
 _FILE, _KIND = "store.json", "clvpredict store"
 _RUNS, _WORK = "runs", "work"
+_MINUTE = 60.0
 #: None yet: this is the first version.
 MIGRATIONS: Migrations = {}
 # What atomic writing leaves where its process is killed.
@@ -93,11 +96,10 @@ class Store(Published):
         folder = self.run_folder(record.run_id)
         if folder.exists():
             raise OptionError(f"there is a run {record.run_id} already; every run has its own id.")
-        # Made elsewhere and renamed, for a folder of a run without a record would be a riddle.
-        with self.scratch() as staged:
-            write_record(record, staged)
-            folder.parent.mkdir(exist_ok=True)
-            os.replace(staged, folder)
+        folder.parent.mkdir(exist_ok=True)
+        # Whole or not at all, for a folder of a run without a record would be a riddle.
+        with new_folder(folder) as temporary:
+            write_record(record, temporary)
         return folder
 
     def save(self, record: RunRecord) -> None:
@@ -198,18 +200,27 @@ class Store(Published):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def clean_work(self) -> list[str]:
+    def clean_work(self, keep: str | None = None) -> list[str]:
         """Remove what runs have left that were killed; needs the lock.
+
+        Parameters
+        ----------
+        keep : str, optional
+            The run whose folder is in use.
 
         Returns
         -------
         list of str
             What was removed.
         """
-        removed = [self._remove(self.folder / _WORK / n) for n in names_in(self.folder / _WORK)]
-        for folder in (self.folder, self.folder / _RUNS, self.folder / VERSIONS):
-            for path in sorted(folder.glob(".*.tmp")):
-                if _LEFTOVER.fullmatch(path.name):
+        work = self.folder / _WORK
+        removed = [self._remove(work / name) for name in names_in(work) if name != keep]
+        # A run notes itself down before it has the lock; so what is new may be at work.
+        new = time.time() - _MINUTE
+        for path in sorted(self.folder.rglob(".*.tmp")):
+            in_runs = (self.folder / _RUNS) in path.parents
+            with contextlib.suppress(FileNotFoundError):
+                if _LEFTOVER.fullmatch(path.name) and not (in_runs and path.stat().st_mtime > new):
                     removed.append(self._remove(path))
         return removed
 
@@ -243,7 +254,7 @@ class Store(Published):
         ArtefactError
             If it cannot be read.
         """
-        known = self.version_ids()
+        known = sorted(names_in(self.folder / VERSIONS))
         found = [v for v in known if version and v.startswith(version)]
         if len(found) == 1:
             return read_version(self.folder / VERSIONS / found[0])

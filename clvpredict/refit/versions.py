@@ -24,8 +24,8 @@ FORMAT = "clvpredict version"
 SCHEMA_VERSION = 1
 #: None yet: this is the first version.
 MIGRATIONS: Migrations = {}
-#: The predictions of a version, which every version has.
-PREDICTIONS = "predictions.parquet"
+#: What every version has: its model, and the predictions of it.
+MODEL, PREDICTIONS = "model", "predictions.parquet"
 _FILE = "version.json"
 
 
