@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from clvpredict.errors import DataWarning, OptionError, did_you_mean
@@ -19,9 +20,16 @@ from clvpredict.refit.config_finding import (
 )
 from clvpredict.refit.config_outputs import output_findings
 from clvpredict.refit.toml_lines import KeyPath
+from clvpredict.rfm import PREDICTIONS_KEY
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = ("customer_id", "date", "amount", "loaded_at")
 _HOOKS = ("on_published", "on_held_back", "on_failed")
+# Columns of predictions.
+_LIKELY, _EXPECTED = ("p_alive", "p_purchase"), ("expected_purchases",)
+_WORTH, _NET = ("expected_spend", "clv", "clv_undiscounted"), ("net_clv",)
 # What is of money only, by table.
 _OF_MONEY = {
     "predict": ("discount_rate", "discounting", "margin", "fallback_spend", "costs"),
@@ -159,29 +167,46 @@ def _segments(config: Config) -> Findings:
     """The rule is tried on customers of all kinds, made for it."""
     if config.segments is None:
         return
-    import pandas as pd
-
     from clvpredict.business import segment_customers
 
-    n = 1000
-    rank = [float(k) for k in range(1, n + 1)]
-    columns = ["recency", "expected_purchases", "monetary_value"]
-    columns += ["clv", "net_clv", "spend"] if config.source.amount else []
-    table = pd.DataFrame({"customer_id": range(n), **dict.fromkeys(columns, rank)})
-    table["frequency"] = [k % 7 for k in range(n)]
-    table["T"] = table["recency"] + 1.0
-    table["p_purchase"] = table["p_alive"] = table["recency"] / (n + 1.0)
-    table.attrs["clvpredict"] = {"time_unit": config.summary.time_unit}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
+            table = made_up_predictions(config)
             segment_customers(table, config.segments.by, **config.segments.options)
-    except (OptionError, TypeError) as error:
+    except (OptionError, TypeError, ValueError) as error:
         yield Finding(
             ("segments", "options"),
             f"cannot be used: {error}",
             (("segments", "by"), ("source", "amount"), ("summary", "time_unit")),
         )
+
+
+def made_up_predictions(config: Config, n: int = 1000) -> pd.DataFrame:
+    """Predictions with the columns that the job will make, of n different customers."""
+    import pandas as pd
+
+    predict, money = config.predict, config.source.amount is not None
+    net = money and predict.costs is not None
+    rank = pd.Series(range(1, n + 1), dtype="float64")
+    columns: dict[str, Any] = {
+        "customer_id": rank.index,
+        "frequency": rank % 7,
+        "recency": rank,
+        "T": rank + 1.0,
+    }
+    if money:
+        columns["monetary_value"] = rank
+    for name in (*_LIKELY, *_EXPECTED, *(_WORTH if money else ()), *(_NET if net else ())):
+        values = rank / (n + 1.0) if name in _LIKELY else rank
+        columns |= dict.fromkeys((name, f"{name}_lower", f"{name}_upper"), values)
+    columns["churn_probability"] = 1.0 - rank / (n + 1.0)
+    realised = ("purchases", *(("value",) if money else ()), *(("net_value",) if net else ()))
+    for name in realised:
+        columns |= dict.fromkeys((f"{name}_pi_lower", f"{name}_pi_upper"), rank)
+    table = pd.DataFrame(columns)
+    table.attrs[PREDICTIONS_KEY] = {"time_unit": config.summary.time_unit}
+    return table
 
 
 def _gate(config: Config) -> Findings:

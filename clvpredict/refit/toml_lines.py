@@ -59,7 +59,8 @@ def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int | None:
 def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
     """Headers and assignments as their tokens, each with the line that it starts on."""
     line, depth = 1, 0
-    start, tokens = 1, []
+    start = 1
+    tokens: list[str] = []
     for match in _TOKEN.finditer(text + "\n"):
         token = match[0]
         if token == "\n" and depth == 0:
