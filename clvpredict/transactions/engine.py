@@ -56,7 +56,7 @@ class Engine:
     def materialise(self, expr: ir.Table) -> ir.Table:
         """Compute a table once and keep it."""
         name = self._name()
-        with _ibis_quiet():
+        with ibis_quiet():
             return self.backend.create_table(name, expr, temp=True)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Engine:
         return f"clvpredict_{self._tables}"
 
     def _table(self, name: str) -> ir.Table:
-        with _ibis_quiet():
+        with ibis_quiet():
             return self.backend.table(name)
 
 
@@ -84,7 +84,7 @@ def fetch_row(expr: ir.Table) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _ibis_quiet() -> Iterator[None]:
+def ibis_quiet() -> Iterator[None]:
     """Silence what Ibis 12 does with methods that DuckDB 2 has deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)

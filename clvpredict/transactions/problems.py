@@ -12,8 +12,15 @@ _HINTS = {
     "date": ("date", "timestamp", "time", "day"),
     "amount": ("amount", "revenue", "spend", "sales", "price", "total", "value"),
     "label": ("channel", "source", "campaign", "segment", "country"),
+    "loaded": ("loaded", "arrived", "inserted", "created", "ingested"),
 }
-OPTIONS = {"id": "customer_id", "date": "date", "amount": "amount", "label": "channel"}
+OPTIONS = {
+    "id": "customer_id",
+    "date": "date",
+    "amount": "amount",
+    "label": "channel",
+    "loaded": "loaded_at",
+}
 
 
 class ColumnError(Exception):
