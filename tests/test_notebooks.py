@@ -26,7 +26,6 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 _SECONDS_PER_CELL = 120
-_LONG = ("02_bayesian.ipynb", "03_diagnostics.ipynb", "04_decisions.ipynb")
 _LARGEST = 400_000  # bytes; what GitHub shows at once
 
 
@@ -72,13 +71,8 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-def _marked(path: Path) -> Any:
-    """What takes half a minute and more is run by `make notebooks`, not by `make test`."""
-    marks = [pytest.mark.slow] if path.name in _LONG else []
-    return pytest.param(path, marks=marks, id=path.name)
-
-
-@pytest.mark.parametrize("path", [_marked(path) for path in NOTEBOOKS])
+@pytest.mark.slow  # `make notebooks`, not `make test`
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebook_runs_without_errors_and_warnings(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

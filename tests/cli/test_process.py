@@ -57,6 +57,7 @@ main()
     assert found.stderr == b"Error: no optimum\n"
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early(process, transactions, tmp_path):
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from clvpredict.cli import main; main()"
     program = subprocess.Popen(
@@ -73,6 +74,7 @@ def test_a_reader_who_leaves_early(process, transactions, tmp_path):
     assert b"Traceback" not in complaints
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_only_ascii(process, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     lines = ["customer_id,date,amount"]

@@ -195,6 +195,7 @@ def test_for_ever(bayesian, cdnow_rfm):
         bayesian.predict(cdnow_rfm, horizon=None, discount_rate=0.0, interval=0.9)
 
 
+@pytest.mark.slow
 def test_totals_are_summed_within_draws(bayesian, cdnow_rfm, table):
     total = bayesian.predict_totals(cdnow_rfm, horizon="39W").loc["all"]
     assert total["customers"] == len(cdnow_rfm)
@@ -210,6 +211,7 @@ def test_totals_are_summed_within_draws(bayesian, cdnow_rfm, table):
     assert wide > 1.2 * (total["clv_upper"] - total["clv_lower"])
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 def test_the_predictive_total_on_cdnow(cdnow_rfm):
     """BG/NBD's 90 % interval is 327 purchases wide, and still misses the 1,882 realised.

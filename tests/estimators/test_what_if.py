@@ -34,6 +34,7 @@ def test_the_past_is_as_it_was(model, cdnow_rfm):
     assert (then["p_purchase"] > now["p_purchase"]).all()
 
 
+@pytest.mark.slow
 def test_draws_follow_the_change(model, cdnow_rfm):
     changed = model.changed(churn=-0.3, frequency=0.2, order_value=0.1)
     point = changed.predict(cdnow_rfm, horizon="52W")

@@ -180,6 +180,7 @@ def test_rows_in_another_order(found, models, cdnow_split):
     pd.testing.assert_frame_equal(other.summary(), found.summary(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_all_tables(found):
     tables = found.tables()
     assert set(tables) == {"summary", "calibration", "reliability", "cohorts"} | {

@@ -62,6 +62,7 @@ def high(model, histories):
     return results(model, [vintage(histories, seed, 1.3) for seed in range(6)])
 
 
+@pytest.mark.slow
 def test_right_forecasts_are_left_alone(model, histories):
     """On average: chance alone earns little weight, and what is left hardly changes anything."""
     weights, levels, moved = [], [], []
@@ -168,6 +169,7 @@ def test_vintages_without_any_purchase(model, histories):
         clv.recalibrate(results(model, nothing))
 
 
+@pytest.mark.slow
 def test_recalibrated_rows_of_a_backtest_learn_from_the_past_alone(cdnow):
     ids = cdnow["customer_id"].drop_duplicates()[::2]
     log = cdnow[cdnow["customer_id"].isin(ids)]

@@ -24,6 +24,7 @@ def history(cdnow):
     return clv.purchase_history(cdnow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", ["D", "W", "4W", "3W"])
 def test_sums(model, history, cdnow_split, every):
     table = models_of(tracking_table(model, history, cdnow_split, every=every, draws=20))

@@ -290,6 +290,7 @@ def test_without_a_band(cdnow_rfm):
 # --- ahead -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["point", "posterior"])
 def test_the_fan_is_that_of_totals(which, request, cdnow_rfm):
     """At every moment, within Monte Carlo error of what predict_totals says of that horizon."""
@@ -406,6 +407,7 @@ def test_prior_and_posterior_are_those_of_the_fit(posterior):
     assert table.attrs["units"]["alpha"] == "weeks"
 
 
+@pytest.mark.slow
 def test_priors_that_were_given(cdnow_rfm):
     import pymc as pm
 

@@ -32,6 +32,7 @@ def few_customers(n: int, seed: int) -> pd.DataFrame:
 # --- the draws ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_laplace_agrees_with_nuts(
     estimator: type[Estimator], by_laplace: Fitted, by_nuts: Fitted

@@ -166,6 +166,7 @@ def test_idata(cdnow_rfm: pd.DataFrame, by_nuts: Fitted) -> None:
     az.plot_trace_dist(tree, var_names=["r"])
 
 
+@pytest.mark.slow
 def test_leave_one_out_and_comparison(cdnow_rfm: pd.DataFrame, by_nuts: Fitted) -> None:
     """Against the definition: elpd ≈ −Σ ln E[1 / p(customer | θ)] over the posterior."""
     import arviz as az

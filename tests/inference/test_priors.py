@@ -104,6 +104,7 @@ GIVEN: dict[str, tuple[Callable[[], Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [tuple(GIVEN)[:4], tuple(GIVEN)[5:]], ids=" ".join)
 def test_given_density_and_gradient(kinds: tuple[str, ...], cdnow_rfm: pd.DataFrame) -> None:
     """Of all parameters, given in another order than the model's; one prior is the default."""
@@ -146,6 +147,7 @@ def test_draws_of_given_priors(cdnow_rfm: pd.DataFrame) -> None:
     np.testing.assert_array_equal(draws, found.draw(5000, 1))
 
 
+@pytest.mark.slow
 def test_priors_can_be_used_for_several_fits(cdnow_rfm: pd.DataFrame) -> None:
     """The user's distributions are left as they were, and fits of equal priors are equal."""
     kinds = {"r": "object", "a": "gamma", "b": "truncated"}

@@ -119,6 +119,7 @@ def test_text_and_points_follow_the_style(table):
     assert points.get_color() == "white"
 
 
+@pytest.mark.slow
 def test_it_leaves_no_traces(table):
     """No pyplot where an ax is given, no changed settings, and a light import."""
     code = """

@@ -62,6 +62,7 @@ def scored(request):
     return name, model, rfm, model.score(rfm, observed, horizon=T_AHEAD, levels=LEVELS)
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_integral_over_rate_and_dropout():
     """Both are numbers of this test: the closed form of reference.py, and double quadrature."""
     r, alpha, a, b = PARAMS["mbg/nbd"].values()
@@ -292,6 +293,7 @@ def histories(split):
     return rows.to_numpy(), split["frequency_holdout"].to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize("name", EXACT)
 def test_cdnow_by_another_route(cdnow_split, name):
@@ -313,6 +315,7 @@ def test_cdnow_by_another_route(cdnow_split, name):
     np.testing.assert_allclose(ours, EXACT[name], atol=6e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize("name", PRINTED)
 def test_cdnow_as_printed(cdnow_split, name):

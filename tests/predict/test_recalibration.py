@@ -126,6 +126,7 @@ def test_p_above_corrects_p_purchase(model, customers):
     assert np.abs(found.to_numpy() - table["p_purchase"]).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_totals_are_levelled_and_widened(model, customers):
     ask = {"horizon": 26.0, "draws": 4_000, "seed": 1, "discounting": "none"}
     plain = model.predict_totals(customers, **ask)

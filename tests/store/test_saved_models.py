@@ -126,6 +126,7 @@ def test_a_posterior_comes_back(posterior, saved_posterior, tmp_path, cdnow_rfm)
     assert contents(tmp_path / "again") == contents(saved_posterior)
 
 
+@pytest.mark.slow
 def test_statistics_of_the_sampler_come_back(tmp_path, cdnow_rfm):
     model = clv.BGNBD().fit(cdnow_rfm, method="nuts", chains=2, seed=1)
     clv.save_model(model, tmp_path / "m")

@@ -181,6 +181,7 @@ def test_no_rows_and_no_usable_rows(clean):
     assert "customers" not in table.index
 
 
+@pytest.mark.slow
 def test_gaps(clean):
     day = clean["date"].dt.floor("D")
     holes = clean[~day.between("2023-03-06", "2023-03-19") & (day != "2023-07-01")]
@@ -194,6 +195,7 @@ def test_gaps(clean):
     assert profiled(rare).loc["longest gap"][["value", "severity"]].tolist() == [13, "ok"]
 
 
+@pytest.mark.slow
 def test_spikes_are_named(clean):
     moments = pd.date_range("2023-05-05", periods=200, freq="3min")
     spiked = add(clean, customer_id=range(200), date=moments, amount=20.0)
@@ -211,6 +213,7 @@ def test_spikes_are_named(clean):
     assert profiled(risen).loc["spikes", "value"] == 0
 
 
+@pytest.mark.slow
 def test_duplicated_baskets(clean):
     table = profiled(pd.concat([clean, clean.head(30), clean.head(10)]))
     row = table.loc["duplicated baskets"]
@@ -225,6 +228,7 @@ def test_duplicated_baskets(clean):
     assert without.loc["duplicated baskets", "value"] == 1
 
 
+@pytest.mark.slow
 def test_returns_and_zeros(clean):
     back = clean.head(400).assign(amount=-clean["amount"].head(400) * 2)
     table = profiled(pd.concat([clean, back, clean.tail(50).assign(amount=0.0)]))
@@ -244,6 +248,7 @@ def test_returns_and_zeros(clean):
     assert none.loc["customers", "severity"] == "bad"
 
 
+@pytest.mark.slow
 def test_large_and_small_amounts(clean):
     planted = add(
         clean, customer_id=[1, 2, 3], date=clean["date"][:3], amount=[9_000.0, 8_000.0, 0.01]
@@ -260,6 +265,7 @@ def test_large_and_small_amounts(clean):
     assert profiled(flat).loc["large amounts", "value"] == 0
 
 
+@pytest.mark.slow
 def test_customers_like_firms(clean):
     often = pd.date_range("2023-01-01", "2023-12-31", freq="D")
     firms = add(clean, customer_id=7001, date=often, amount=15.0)
@@ -274,6 +280,7 @@ def test_customers_like_firms(clean):
     assert "7001" in counts["detail"]
 
 
+@pytest.mark.slow
 def test_single_huge_purchases_and_one_time_buyers(clean):
     huge = add(clean, customer_id=[8001], date=["2023-06-01 10:00"], amount=[7_777.0])
     row = profiled(huge.astype({"date": "datetime64[us]"})).loc["single huge purchases"]
@@ -285,6 +292,7 @@ def test_single_huge_purchases_and_one_time_buyers(clean):
     assert profiled(nearly).loc["one-time buyers", "severity"] == "look"
 
 
+@pytest.mark.slow
 def test_dates_in_the_future_and_the_last_row(clean):
     later = pd.Timestamp.now() + pd.Timedelta(days=400)
     table = profiled(add(clean, customer_id=[1], date=[later], amount=[20.0]))

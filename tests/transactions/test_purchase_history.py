@@ -59,6 +59,7 @@ rows = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=60), st.sampled_from("hDW"))
 def test_of_any_transactions(some, collapse):

@@ -65,6 +65,7 @@ rows = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.lists(rows, min_size=1, max_size=60), st.sampled_from("hDW"), st.sampled_from([True, False])
