@@ -119,7 +119,7 @@ def drift_check(
         pooled, status = _fit(maker, rfm, options)
         if pooled is None:
             raise OptionError(f"the model cannot be fitted to all customers: {status}")
-        of_all = _quantities(pooled, periods, level, seed)
+        of_all = quantities(pooled, periods, level, seed)
         titles.append(model_by_name(pooled.model).title)
         rows += [(POOLED, len(rfm), *numbers, status) for numbers in of_all]
         for name, members in groups.items():
@@ -128,7 +128,7 @@ def drift_check(
             found = (
                 [(quantity, np.nan, np.nan, np.nan) for quantity, *_ in of_all]
                 if result is None
-                else _quantities(result, periods, level, seed)
+                else quantities(result, periods, level, seed)
             )
             rows += [(name, len(cohort), *numbers, status) for numbers in found]
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -174,7 +174,7 @@ def _fit(maker: Any, rfm: pd.DataFrame, options: dict[str, Any]) -> tuple[FitRes
     return result, "; ".join(said) or "ok"
 
 
-def _quantities(
+def quantities(
     result: FitResult, periods: float | None, level: float, seed: int
 ) -> list[tuple[str, float, float, float]]:
     """Name, estimate and interval of each parameter and of what follows from them."""
