@@ -17,7 +17,7 @@ from clvpredict.atomic import new_folder
 from clvpredict.errors import ArtefactError, DataWarning, OptionError, did_you_mean, notify
 from clvpredict.refit.files import Migrations, now, read_json, write_json
 from clvpredict.refit.published import VERSIONS, Published, names_in
-from clvpredict.refit.records import RunRecord, new_run_id, read_record, write_record
+from clvpredict.refit.records import RunRecord, read_record, write_record
 from clvpredict.refit.versions import Version, add_version, read_version
 
 SCHEMA_VERSION = 1
@@ -60,13 +60,13 @@ class Store(Published):
         """
         folder = Path(folder).absolute()
         path = folder / _FILE
+        if folder.is_file():
+            raise OptionError(f"'{folder}' is a file; give a folder for the store.")
         try:
             read_json(path, _KIND, SCHEMA_VERSION, MIGRATIONS)
             return cls(folder)
         except FileNotFoundError:
             pass
-        except NotADirectoryError as error:
-            raise OptionError(f"'{folder}' is a file; give a folder for the store.") from error
         if not create:
             raise OptionError(
                 f"there is no store in '{folder}': it has no {_FILE}. The first run makes it: "
@@ -337,5 +337,5 @@ class Store(Published):
 
 
 def _made(folder: Path) -> str:
-    """When a folder was made, in the form of a run's id."""
-    return new_run_id(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
+    """When a folder was made, in the form in which a run's id begins."""
+    return f"{datetime.fromtimestamp(folder.stat().st_mtime, UTC):%Y%m%dT%H%M%SZ}"
