@@ -29,7 +29,7 @@ _COLUMNS = ("customer_id", "date", "amount", "loaded_at")
 _HOOKS = ("on_published", "on_held_back", "on_failed")
 # Columns of predictions.
 _LIKELY, _EXPECTED = ("p_alive", "p_purchase"), ("expected_purchases",)
-_WORTH, _NET = ("expected_spend", "clv", "clv_undiscounted"), ("net_clv",)
+_WORTH, _NET = ("expected_spend", "clv"), ("net_clv",)
 # What is of money only, by table.
 _OF_MONEY = {
     "predict": ("discount_rate", "discounting", "margin", "fallback_spend", "costs"),
@@ -159,8 +159,26 @@ def _predict(config: Config) -> Findings:
             yield Finding(path, f"has {lengths[length]!r} and {horizon!r}, which are the same")
         else:
             lengths[length] = horizon
+            yield from _discounting(config, horizon)
     if predict.costs is not None:
         yield from _unit(("predict", "costs", "period"), predict.costs.period)
+
+
+def _discounting(config: Config, horizon: str) -> Findings:
+    from clvpredict.value import Discount, discount_factor
+
+    predict, unit = config.predict, config.summary.time_unit
+    if config.source.amount is None or _days(unit) is None:
+        return
+    try:
+        terms = Discount(predict.discount_rate, predict.discounting)
+        discount_factor(TimeUnit.parse(unit).periods(horizon), TimeUnit.parse(unit), terms)
+    except OptionError as error:
+        yield Finding(
+            ("predict", "discounting"),
+            f"cannot be used: {error}",
+            (("summary", "time_unit"), ("predict", "discount_rate"), ("source", "amount")),
+        )
 
 
 def _segments(config: Config) -> Findings:
@@ -196,7 +214,7 @@ def made_up_predictions(config: Config, n: int = 1000) -> pd.DataFrame:
         "T": rank + 1.0,
     }
     if money:
-        columns["monetary_value"] = rank
+        columns |= {"monetary_value": rank, "clv_undiscounted": rank}
     for name in (*_LIKELY, *_EXPECTED, *(_WORTH if money else ()), *(_NET if net else ())):
         values = rank / (n + 1.0) if name in _LIKELY else rank
         columns |= dict.fromkeys((name, f"{name}_lower", f"{name}_upper"), values)
