@@ -73,7 +73,7 @@ class JobConfig(Section):
 class SourceConfig(Section):
     """``[source]``: where the transactions are."""
 
-    path: Text | tuple[Text, ...] | None = Field(
+    path: Text | Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
         None, description="a path, a pattern such as 'orders/*.csv', or a list of them"
     )
     database: Text | None = Field(

@@ -51,7 +51,7 @@ def _one(path: KeyPath, output: OutputConfig) -> Findings:
     elif output.path is not None and output.database is not None:
         yield Finding(either[1], "is given beside path; write two [[outputs]]", either)
     if output.path is not None:
-        if not output.path.lower().endswith(_SUFFIXES):
+        if Path(output.path).suffix.lower() not in _SUFFIXES:
             yield Finding(either[0], "must end in .csv or .parquet")
         if output.table is not None and output.database is None:
             yield Finding((*path, "table"), "is of a database; remove it", either)
@@ -128,7 +128,7 @@ def _source_paths(config: Config) -> list[str]:
 def _reads(source: str, file: Path) -> bool:
     """Whether a file, folder or pattern has a file in it, be it there already or not."""
     folder = Path(source)
-    if file == folder or (folder.is_dir() and file.is_relative_to(folder)):
+    if file.is_relative_to(folder):
         return file.suffix.lower() in _SUFFIXES
     return re.fullmatch(_as_regex(source), str(file)) is not None
 
