@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import secrets
 from datetime import UTC, datetime
@@ -155,7 +156,13 @@ def new_run_id(began: datetime | None = None) -> str:
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     found = {"python": platform.python_version(), "clvpredict": clvpredict.__version__}
-    return found | {name: version(name) for name in _PACKAGES}
+    return found | {name: _version(name) for name in _PACKAGES}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Looked up in files, which takes a while where there are many packages."""
+    return version(package)
 
 
 def write_record(record: RunRecord, folder: Path) -> None:

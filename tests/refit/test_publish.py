@@ -220,9 +220,13 @@ class KilledError(BaseException):
     """Ends a publication as a kill would: nobody expects it."""
 
 
-@pytest.mark.parametrize("steps", range(12))
+# The note of it, a CSV with metadata and manifest, a Parquet file with its manifest, the latest.
+REPLACED = 7
+
+
+@pytest.mark.parametrize("steps", range(REPLACED + 1))
 def test_a_run_that_was_killed_anywhere_is_ended_by_the_next(tmp_path, shop, monkeypatch, steps):
-    """Every replacement of a file is a point of interruption."""
+    """Every replacement of a file is a point of interruption, and so is the end."""
     config = samples.config_at(tmp_path, *ALL[:2])
     put(config, shop, samples.add(shop))
     old, version = outputs(tmp_path), samples.add(shop, 2.0, NEXT_DAY)
@@ -233,14 +237,15 @@ def test_a_run_that_was_killed_anywhere_is_ended_by_the_next(tmp_path, shop, mon
             raise KilledError
         done.append(replace(*args))
 
+    def killed():
+        raise KilledError
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", count)
-        try:
+        patch.setattr(shop, "fulfilled", killed)
+        with pytest.raises(KilledError):
             put(config, shop, version, SECOND, NEXT_DAY)
-        except KilledError:
-            pass
-        else:
-            assert steps >= 7  # the intention, two files, metadata, two manifests, the latest
+    assert len(done) == steps
     csv = (tmp_path / "out" / "predictions.csv").read_bytes()
     finished = finish(config, shop)
     new = outputs(tmp_path)

@@ -270,7 +270,7 @@ def test_the_latest_version_is_always_one_or_the_other(shop):
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for _ in range(50):
+        for _ in range(20):
             for version, run_id in pair.items():
                 shop.set_latest(version, run_id, "2026-11-22")
     finally:
