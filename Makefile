@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: demo test slow notebooks lint format types bench bench-core bench-bayes bench-grid docs constraints clean help
+.PHONY: demo test slow notebooks test-airflow lint format types bench bench-core bench-bayes bench-grid docs constraints clean help
 .DELETE_ON_ERROR:
 
 # The workers share the cores; a thread pool in each of them would only fight over them.
@@ -46,6 +46,14 @@ slow: $(DEV)  ## the slow tests, simulation studies among them
 notebooks: $(DEV)  ## execute every notebook for real
 	@echo "Executing the notebooks ..."
 	@$(PYTEST) -m "" tests/test_notebooks.py $(ARGS)
+
+# Airflow's dependencies are not ours, so it has an environment of its own.
+test-airflow: | $(BIN)/python  ## the example DAG in a real Airflow (a minute to install)
+	@echo "Installing Airflow into $(VENV)-airflow ..."
+	@test -x $(VENV)-airflow/bin/python || $(BIN)/python -m venv $(VENV)-airflow
+	@$(VENV)-airflow/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		"apache-airflow==3.*"
+	@$(VENV)-airflow/bin/python scripts/check_airflow.py
 
 lint: $(DEV)  ## ruff check and format, mypy, import-linter
 	@echo "Checking style, types and layers ..."
@@ -88,7 +96,7 @@ constraints: | $(BIN)/python  ## resolve all dependencies afresh into constraint
 	@rm -rf $(VENV)-resolve
 
 clean:  ## remove the environment, caches, builds and out/
-	rm -rf $(VENV) .venv-peers out build dist site .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-airflow .venv-peers out build dist site .hypothesis .import_linter_cache
 	rm -rf benchmarks/data benchmarks/out notebooks/out
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find clvpredict tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + \
