@@ -168,7 +168,6 @@ class ModelConfig(Section):
         ("mbg/nbd",), description='a list of names of models, such as ["mbg/nbd"]'
     )
     method: Method = Field("laplace", description="'mle', 'map', 'laplace', 'nuts' or 'auto'")
-    strict: bool = Field(True, description="true or false")
     priors: dict[str, PriorConfig] = Field(
         {}, description="a table of parameters, such as r = {lognormal = [0.0, 1.0]}"
     )

@@ -23,6 +23,12 @@ class SourceError(ClvError, OSError):
     exit_code = 7
 
 
+class HeldBackError(ClvError, RuntimeError):
+    """No candidate is good enough to be published, and no published model could predict."""
+
+    exit_code = HELD_BACK
+
+
 class PublishError(ClvError, OSError):
     """Predictions could not be written to a target; what was published before is still there."""
 

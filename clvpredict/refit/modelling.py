@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clvpredict.errors import ConvergenceError
+from clvpredict.errors import ConvergenceError, DataWarning, OptionError, notify
 from clvpredict.options import TimeUnit
 
 if TYPE_CHECKING:
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from clvpredict.predict import Recalibration
     from clvpredict.refit.config import Config
 
 Fitted = dict[str, Any]
+#: Starting values by parameter, of each candidate.
+Starts = dict[str, dict[str, float]]
+# How far apart the vintages are that a recalibration is learnt from.
+_EVERY = "4W"
 
 
 def log_options(config: Config) -> dict[str, Any]:
@@ -49,12 +54,15 @@ def summarise(transactions: Path, config: Config, end: date | None) -> pd.DataFr
     return rfm_summary(str(transactions), observation_end=end, **summary_options(config))
 
 
-def fit_options(config: Config) -> dict[str, Any]:
-    """The arguments of ``fit`` besides the customers and the start."""
+def fit_options(config: Config, model: Any = None) -> dict[str, Any]:
+    """The arguments of ``fit`` besides the customers and the start; all priors without a model."""
     asked = config.model
     options: dict[str, Any] = {"method": asked.method, "seed": config.job.seed}
     if asked.priors:
-        options["priors"] = asked.make_priors()
+        names = None
+        if model is not None:
+            names = [n for p in parts(model).values() for n in p._model.parameter_names]
+        options["priors"] = asked.make_priors(names)
     return options
 
 
@@ -89,9 +97,18 @@ def warm_start(model: Any, champion: Any, config: Config) -> dict[str, float]:
 
 
 def fit_candidates(
-    rfm: pd.DataFrame, config: Config, champion: Any
-) -> tuple[Fitted, dict[str, dict[str, float]], dict[str, str]]:
+    rfm: pd.DataFrame, config: Config, champion: Any, given: Starts | None = None
+) -> tuple[Fitted, Starts, dict[str, str]]:
     """Fit every candidate.
+
+    Parameters
+    ----------
+    rfm : DataFrame
+    config : Config
+    champion : model or None
+        What is published: fits begin where it ended.
+    given : dict of str to dict, optional
+        Where fits begin instead.
 
     Returns
     -------
@@ -105,12 +122,40 @@ def fit_candidates(
     fitted, starts, failures = {}, {}, {}
     for name in config.model.candidates:
         model = new_model(name, config)
-        starts[name] = warm_start(model, champion, config)
+        known = (given or {}).get(name)
+        starts[name] = warm_start(model, champion, config) if known is None else known
         try:
-            fitted[name] = model.fit(rfm, start=starts[name] or None, **fit_options(config))
+            fitted[name] = model.fit(rfm, start=starts[name] or None, **fit_options(config, model))
         except ConvergenceError as error:
             failures[name] = str(error)
     return fitted, starts, failures
+
+
+def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recalibration | None:
+    """Learn from vintages what to correct in forecasts of the main horizon.
+
+    Returns
+    -------
+    Recalibration or None
+        None, with a warning, where the data are too short to learn from.
+    """
+    from clvpredict.evaluate import backtest, recalibrate
+
+    options = {k: v for k, v in summary_options(config).items() if k != "currency"}
+    try:
+        results = backtest(
+            str(transactions),
+            model,
+            horizons=[config.predict.horizons[0]],
+            every=config.gate.every or _EVERY,
+            fit=fit_options(config, model),
+            seed=config.job.seed,
+            **options,
+        )
+        return recalibrate(results)
+    except OptionError as error:
+        notify(f"there is no recalibration: {error}", DataWarning)
+        return None
 
 
 def parts(model: Any) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def predict_all(
     """
     first, *others = config.predict.horizons
     level = config.predict.interval
-    out = model.predict(rfm, horizon=first, interval=level, **terms(config, model, recalibration))
+    out: pd.DataFrame = model.predict(
+        rfm, horizon=first, interval=level, **terms(config, model, recalibration)
+    )
     further: dict[str, Any] = {}
     for horizon in others:
         # A recalibration is of one horizon, the first.

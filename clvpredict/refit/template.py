@@ -62,7 +62,6 @@ time_unit = {time_unit}  # "D" days, "W" weeks, ...
 [model]
 candidates = ["mbg/nbd"]  # of "bg/nbd", "mbg/nbd", "nbd"
 #method = "laplace"  # "mle", "map", "laplace", "nuts" or "auto"
-#strict = true  # a fit whose draws cannot be trusted is a failure, not a warning
 
 # Examples: priors of single parameters, in the time unit and the currency.
 #[model.priors]

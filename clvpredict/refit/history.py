@@ -1,0 +1,92 @@
+"""The history of what was predicted, kept up with what is published."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clvpredict.errors import DataWarning, OptionError, notify
+from clvpredict.refit.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from clvpredict.refit.config import Config
+    from clvpredict.refit.store import Store
+
+FILE = "history.parquet"
+SCHEMA_VERSION = 1
+_NOTE, _KIND = "history.json", "clvpredict history"
+# Of totals over all customers, whose intervals need no more.
+_DRAWS = 200
+
+
+def keep_history(config: Config, store: Store) -> str:
+    """Append what is published to the history of the store, unless it is there.
+
+    Returns
+    -------
+    str
+        What was done, in words.
+    """
+    from clvpredict.business import append_history, read_history
+    from clvpredict.refit.predictions import terms
+    from clvpredict.store import load_model, load_recalibration, read_table
+
+    latest = store.latest()
+    if latest is None:
+        return "nothing is published"
+    path = store.folder / FILE
+    version = store.version(latest.version)
+    noted = store.folder / _NOTE
+    told = {"version": latest.version, "as_of": latest.as_of}
+    if path.exists() and _noted(noted) == told:
+        return "the history knows it"
+    model = load_model(version.file("model"))
+    table = read_table(version.file("predictions.parquet"))
+    recalibration = None
+    if "recalibration.json" in version.files:
+        recalibration = load_recalibration(version.file("recalibration.json"))
+    given = terms(config, model, recalibration)
+    by = "segment" if "segment" in table else None
+    asked: dict[str, Any] = {
+        "as_of": latest.as_of,
+        "by": by,
+        "interval": config.predict.interval,
+    }
+    asked |= {"draws": min(given["draws"], _DRAWS), "seed": given["seed"]}
+    if recalibration is not None:
+        asked["recalibration"] = recalibration
+    try:
+        rows = append_history(path, model, table, **asked)
+    except OptionError as error:
+        aside = _aside(path, read_history(path)["as_of"].max())
+        notify(
+            f"the history is of predictions that were asked for otherwise ({error}); it goes on "
+            f"in a new file, and what there was is in {aside.name}.",
+            DataWarning,
+        )
+        os.replace(path, aside)
+        rows = append_history(path, model, table, **asked)
+    write_json(noted, {"format": _KIND, "schema_version": SCHEMA_VERSION, **told})
+    return f"the history has {rows['as_of'].nunique()} days"
+
+
+def _noted(path: Path) -> dict[str, str] | None:
+    """What was appended last."""
+    try:
+        found = read_json(path, _KIND, SCHEMA_VERSION, {})
+    except FileNotFoundError:
+        return None
+    return {k: v for k, v in found.items() if k in ("version", "as_of")}
+
+
+def _aside(path: Path, until: str) -> Path:
+    """A name for a history that ends on a day."""
+    for number in count(1):
+        found = path.with_name(
+            f"{path.stem}-until-{until}{f'-{number}' if number > 1 else ''}.parquet"
+        )
+        if not found.exists():
+            return found
+    raise AssertionError("numbers do not end")
