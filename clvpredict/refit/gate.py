@@ -352,14 +352,12 @@ def _decision(
 ) -> str:
     """The decision in a sentence."""
     if chosen is not None:
-        if unlike:
-            return f"publish {chosen}: within all bounds; {unlike}"
-        scores = [f for f in findings if f.subject == chosen and f.criterion == "score"]
-        return f"publish {chosen}: within all bounds; {scores[0].says}"
+        scores = [f.says for f in findings if f.subject == chosen and f.criterion == "score"]
+        return f"publish {chosen}: within all bounds; {unlike or scores[0]}."
     failed: dict[str, list[str]] = {}
     for finding in findings:
         if not finding.ok:
-            failed.setdefault(finding.subject, []).append(finding.says)
+            failed.setdefault(finding.subject, []).append(finding.says.rstrip("."))
     said = ". ".join(f"{name}: {'; '.join(says)}" for name, says in failed.items())
     kept = "the champion stays" if has_champion else "there is no champion to fall back on"
-    return f"held back, {kept}. {said}"
+    return f"held back, {kept}. {said}."
