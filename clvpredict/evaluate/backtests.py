@@ -21,7 +21,7 @@ from clvpredict.errors import (
     refuse_unknown,
     unknown_option,
 )
-from clvpredict.evaluate.cells import BASELINES, Cell, Plan, fingerprint, run_cell
+from clvpredict.evaluate.cells import BASELINES, Cell, Plan, Splits, fingerprint, run_cell
 from clvpredict.evaluate.fitted import check_whole, parts_of
 from clvpredict.evaluate.grid import cuts_asked, horizons_asked
 from clvpredict.evaluate.judged import named
@@ -158,10 +158,12 @@ def backtest(
         )
     begin = pd.Timestamp(history["date"].min()).normalize()
     cuts = cuts_asked(cut_dates, every, min_history, ahead, unit, (begin, end))
+    # What comes after a holdout is no problem of it, however strict the whole was checked.
+    options_of_splits = {**options, **named_columns, "observation_end": None, "strict": False}
     plan = Plan(
-        used,
-        # What comes after a holdout is no problem of it, however strict the whole was checked.
-        {**options, **named_columns, "observation_end": None, "strict": False},
+        # Models of one cut date go through its horizons side by side.
+        Splits(used, options_of_splits, len(ahead) + 1),
+        options_of_splits,
         wanted,
         ahead,
         unit,

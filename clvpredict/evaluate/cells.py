@@ -27,9 +27,6 @@ from clvpredict.options import TimeUnit
 from clvpredict.predict import Recalibration
 from clvpredict.transactions import calibration_holdout
 
-# Splits are made one at a time: the engine is parallel itself, and warning filters, which it sets
-# for a moment, are the process's.
-_SPLITTING = threading.Lock()
 RECALIBRATED = " (recalibrated)"
 BASELINES = "baselines"
 # Of the cells on disk; raised when what they hold changes.
@@ -41,11 +38,45 @@ _RECORD = {
 }
 
 
+class Splits:
+    """Splits of the transactions; the last ones are kept, for all models of a cut date.
+
+    They are made one at a time: the engine is parallel itself, and warning filters, which it sets
+    for a moment, are the process's.
+
+    Parameters
+    ----------
+    transactions : frame, path, or Ibis table
+    options : mapping
+        Of :func:`clvpredict.calibration_holdout`.
+    most : int
+        How many are kept.
+    """
+
+    def __init__(self, transactions: Any, options: Mapping[str, Any], most: int) -> None:
+        self._transactions, self._options, self._most = transactions, options, most
+        self._kept: dict[tuple[pd.Timestamp, pd.Timestamp], pd.DataFrame] = {}
+        self._making = threading.Lock()
+
+    def at(self, cut: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+        """The split with this last day of calibration and this last day of all."""
+        with self._making:
+            if (cut, until) not in self._kept:
+                # Dates, not moments: with collapse="h" they are whole days.
+                window = {"calibration_end": cut.date(), "observation_end": until.date()}
+                made = calibration_holdout(self._transactions, **{**self._options, **window})
+                self._kept[cut, until] = made
+                if len(self._kept) > self._most:
+                    del self._kept[next(iter(self._kept))]
+                return made
+            return self._kept[cut, until]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What every cell of the grid shares."""
 
-    transactions: Any
+    splits: Splits
     options: Mapping[str, Any]
     models: Mapping[str, Any]
     horizons: Mapping[str, float]
@@ -117,11 +148,7 @@ def records_of(plan: Plan, cell: Cell, end: pd.Timestamp) -> Iterator[dict[str, 
         if frozen:
             said["seen_days"] = seen_days(fitted, cell.cut, until)
         try:
-            # Dates, not moments: with collapse="h" they are whole days.
-            window = {"calibration_end": cell.cut.date(), "observation_end": until.date()}
-            options = {**plan.options, **window}
-            with _SPLITTING:
-                split = calibration_holdout(plan.transactions, **options)
+            split = plan.splits.at(cell.cut, until)
             holdout = Holdout.of(split)
             if cell.model == BASELINES:
                 for found in baselines(holdout):
