@@ -203,7 +203,22 @@ def _put_file(
     suffix = check_target(target)
     # Readers of partitions read all files of a folder, except those with such a name.
     manifest = target.with_name(f"{'_' * output.partition}{target.name}.manifest.json")
-    _clear(store, target.parent, (target.name, meta_path(target).name, manifest.name))
+    meta = meta_path(target)
+    _clear(store, target.parent, (target.name, meta.name, manifest.name))
+    has_meta = suffix == ".csv" and not output.partition
+    said = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "file": target.name,
+        "version": facts["version"],
+        "as_of": facts["as_of"],
+        "excel_safe": output.excel_safe,
+    }
+    there = _manifest(manifest, said)
+    # To make a large CSV anew only to see that it is there takes longer than all else.
+    complete = target.is_file() and (meta.is_file() or not has_meta)
+    if there is not None and complete and digest_of_file(target) == there.get("sha256"):
+        return there | {"target": str(target), "written": False}
     stored = version.file(PREDICTIONS)
     with store.scratch() as folder:
         staged = stored
@@ -211,17 +226,9 @@ def _put_file(
             staged = folder / target.name
             write_table(read_table(stored), staged, excel_safe=output.excel_safe)
         written = _replace(staged, target)
-        if meta_path(staged).is_file() and not output.partition:
-            written |= _replace(meta_path(staged), meta_path(target))
-        said = {
-            "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
-            "file": target.name,
-            **_shape(stored),
-            "sha256": digest_of_file(staged),
-            "version": facts["version"],
-            "as_of": facts["as_of"],
-        }
+        if has_meta and meta_path(staged).is_file():
+            written |= _replace(meta_path(staged), meta)
+        said |= {**_shape(stored), "sha256": digest_of_file(staged)}
     there = _manifest(manifest, said)
     if there is None:
         there = said | {"run_id": facts["run_id"], "published_at": now()}

@@ -75,6 +75,7 @@ def test_every_output_has_the_predictions_and_says_so(tmp_path, shop):
         "sha256": hashlib.sha256(csv.read_bytes()).hexdigest(),
         "version": version.id,
         "as_of": DAY,
+        "excel_safe": True,
         "run_id": FIRST,
         "published_at": said["published_at"],
     }
@@ -99,6 +100,15 @@ def test_the_same_again_touches_nothing(tmp_path, shop):
     (tmp_path / "out" / "predictions.meta.json").unlink()
     assert [m["written"] for m in put(config, shop, version, SECOND)] == [True, False, False]
     assert outputs(tmp_path) == before
+
+
+def test_an_output_that_is_asked_for_otherwise_is_written_anew(tmp_path, shop):
+    version = samples.add(shop)
+    put(samples.config_at(tmp_path), shop, version)
+    config = samples.config_at(tmp_path, ALL[0])
+    assert put(config, shop, version, SECOND)[0]["written"]
+    assert read_table(tmp_path / "out" / "predictions.csv")["customer_id"][0] == "'=1"
+    assert not put(config, shop, version, SECOND)[0]["written"]
 
 
 def test_what_was_changed_is_put_right(tmp_path, shop):
