@@ -70,10 +70,8 @@ def profile(
     >>> found["rows"], found["new"]["days"]
     (6919, 28)
     """
-    import ibis
-
     from clvpredict.errors import DataError
-    from clvpredict.transactions.columns import cut, type_columns
+    from clvpredict.transactions.columns import type_columns
     from clvpredict.transactions.settings import Settings
     from clvpredict.transactions.sources import opened
     from clvpredict.transactions.summary import parsed
@@ -96,18 +94,28 @@ def profile(
             problems += typed.problems
         if problems:
             raise DataError("transactions", problems)
+        engine = source.engine
+        assert engine is not None  # a file is read by the engine inside
         rows: Any = parsed(source, typed)
-        rows = rows.mutate(day=cut(rows.at, settings).cast("date"))
-        days = {row["day"]: int(row["n"]) for row in _fetched(_by(rows, "day"))}
-        undated = days.pop(None, 0)
+        columns = {"id": rows.id, "moment": rows["at"], "day": rows["at"].cast("date")}
+        if amount is not None:
+            columns["amount"] = rows.amount
+        sql = engine.raw
+        read = engine.backend.compile(rows.select(**columns))
+        sql.execute(f"CREATE TEMP VIEW all_rows AS {read}")
+        counted = sql.execute("SELECT day, count(*) FROM all_rows GROUP BY day").fetchall()
+        days: dict[dt.date, int] = dict(counted)
+        undated = days.pop(None, 0)  # type: ignore[call-overload]
         last = max(days, default=None)
         if until is None and last is not None:
             until = last - dt.timedelta(days=_RECENT_DAYS)
-        customers = _fetched(rows.aggregate(n=rows.id.nunique()))[0]["n"]
-        known = rows.filter(rows.day.notnull())
-        known = known.mutate(later=known.day > ibis.date(until or dt.date.max))
-        copies = _copies(known, sum(days.values()), money=amount is not None)
-        sizes = None if amount is None else _sizes(known)
+        customers = _one(sql.execute("SELECT count(DISTINCT id) FROM all_rows"))
+        sql.execute(
+            "CREATE TEMP VIEW known AS SELECT *, day > DATE "
+            f"'{until or dt.date.max}' AS later FROM all_rows WHERE day IS NOT NULL"
+        )
+        copies = _copies(sql, sum(days.values()), money=amount is not None)
+        sizes = None if amount is None else _sizes(sql)
     parts: dict[str, dict[str, Any]] = {}
     for name, later in (("all", None), ("earlier", False), ("new", True)):
         own = {d: n for d, n in days.items() if later is None or (d > (until or d)) is later}
@@ -131,41 +139,37 @@ def profile(
     }
 
 
-def _copies(rows: Any, n: int, *, money: bool) -> dict[bool, int]:
+def _one(result: Any) -> int:
+    return int(result.fetchone()[0])
+
+
+def _copies(sql: Any, n: int, *, money: bool) -> dict[bool, int]:
     """Rows that repeat another one exactly, by whether they are new."""
-    import ibis
-
-    keys = {name: rows[name] for name in ("id", "at", *(("amount",) if money else ()))}
-    hashed = rows.select("later", key=ibis.struct(keys).hash())
+    key = "hash(id, moment, amount)" if money else "hash(id, moment)"
     # All rows of a key are looked at or none, so the share of copies is that of all.
-    every = -(-n // _LOOKED_THROUGH)
-    if every > 1:
-        hashed = hashed.filter(hashed["key"] % every == 0)
-    found = hashed.group_by("later").aggregate(
-        rows=hashed.count(), copies=hashed.count() - hashed["key"].nunique()
-    )
-    of_all = {row["later"]: int(row["n"]) for row in _fetched(_by(rows, "later"))}
-    return {
-        row["later"]: round(int(row["copies"]) * of_all[row["later"]] / int(row["rows"]))
-        for row in _fetched(found)
-    }
+    every = max(-(-n // _LOOKED_THROUGH), 1)
+    found = sql.execute(
+        "SELECT later, count(*), count(*) FILTER (mine), "
+        "count(*) FILTER (mine) - count(DISTINCT key) FILTER (mine) "
+        f"FROM (SELECT later, {key} AS key, {key} % {every} = 0 AS mine FROM known) GROUP BY later"
+    ).fetchall()
+    return {later: round(copies * of_all / max(seen, 1)) for later, of_all, seen, copies in found}
 
 
-def _sizes(rows: Any) -> pd.DataFrame:
+def _sizes(sql: Any) -> pd.DataFrame:
     """Amounts rounded to some digits, and how many rows have them: small, whatever the rows."""
-    import ibis
-
-    priced = rows.filter(rows.amount.notnull() & ~rows.amount.isnan() & ~rows.amount.isinf())
-    power = ibis.cases((priced.amount != 0, priced.amount.abs().log10().floor()), else_=0.0)
-    priced = priced.mutate(power=power - (_DIGITS - 1))
-    digits = (priced.amount / ibis.literal(10.0).pow(priced.power)).round(0)
-    table = priced.group_by("later", "power", digits=digits).aggregate(n=priced.count())
-    found = pd.DataFrame(_fetched(table), columns=["later", "power", "digits", "n"])
+    power = f"CASE WHEN amount = 0 THEN 0 ELSE floor(log10(abs(amount))) END - {_DIGITS - 1}"
+    found = sql.execute(
+        f"SELECT later, power, round(amount / pow(10, power)) AS digits, count(*) AS n "
+        f"FROM (SELECT later, amount, {power} AS power FROM known WHERE isfinite(amount)) "
+        "GROUP BY ALL"
+    ).fetchall()
+    table = pd.DataFrame(found, columns=["later", "power", "digits", "n"])
     # 29.33 and not 29.330000000000002.
     exact = [
-        float(f"{d:.0f}e{p:.0f}") for d, p in zip(found["digits"], found["power"], strict=True)
+        float(f"{d:.0f}e{p:.0f}") for d, p in zip(table["digits"], table["power"], strict=True)
     ]
-    return found.assign(amount=np.array(exact, np.float64))
+    return table.assign(amount=np.array(exact, np.float64))
 
 
 def _amounts(sizes: pd.DataFrame, later: bool | None) -> dict[str, Any]:
@@ -202,14 +206,3 @@ def _months(days: dict[dt.date, int]) -> dict[str, int]:
         month = f"{day:%Y-%m}"
         out[month] = out.get(month, 0) + days[day]
     return out
-
-
-def _by(rows: Any, column: str) -> Any:
-    return rows.group_by(column).aggregate(n=rows.count())
-
-
-def _fetched(table: Any) -> list[dict[str, Any]]:
-    from clvpredict.transactions.engine import fetch
-
-    rows: list[dict[str, Any]] = fetch(table).to_pylist()
-    return rows
