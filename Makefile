@@ -22,14 +22,14 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: demo test slow notebooks test-airflow lint format types bench bench-core bench-bayes bench-grid docs constraints clean help
+.PHONY: demo test slow test-postgres notebooks test-airflow lint format types bench bench-core bench-bayes bench-grid docs constraints clean help
 .DELETE_ON_ERROR:
 
 # The workers share the cores; a thread pool in each of them would only fight over them.
-test slow notebooks: export OMP_NUM_THREADS := 1
-test slow notebooks: export OPENBLAS_NUM_THREADS := 1
-test slow notebooks: export MKL_NUM_THREADS := 1
-test slow notebooks: export NUMBA_NUM_THREADS := 1
+test slow test-postgres notebooks: export OMP_NUM_THREADS := 1
+test slow test-postgres notebooks: export OPENBLAS_NUM_THREADS := 1
+test slow test-postgres notebooks: export MKL_NUM_THREADS := 1
+test slow test-postgres notebooks: export NUMBA_NUM_THREADS := 1
 
 demo: $(RUNTIME)  ## the main job on the sample data; writes out/
 	@echo "Running the main job on data/sample ..."
@@ -42,6 +42,12 @@ test: $(DEV)  ## the default test suite
 slow: $(DEV)  ## the slow tests, simulation studies among them
 	@echo "Running the slow tests ..."
 	@$(PYTEST) -m slow --ignore=tests/test_notebooks.py $(ARGS)
+
+# Where there is no server, root has Debian's installed; others are told what to type.
+test-postgres: $(DEV)  ## the tests with a PostgreSQL server, which they start and stop
+	@$(BIN)/python tests/refit/postgres.py --install
+	@echo "Running the tests with PostgreSQL ..."
+	@CLVPREDICT_REQUIRE_POSTGRES=1 $(BIN)/python -m pytest -m postgres tests/refit/test_postgres.py $(ARGS)
 
 notebooks: $(DEV)  ## execute every notebook for real
 	@echo "Executing the notebooks ..."

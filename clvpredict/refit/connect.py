@@ -144,8 +144,8 @@ def errors() -> Iterator[None]:
         fix = "correct [source] (database, table, query), or ask who runs the database"
     else:
         return
-    # Out of the except clause, so that the cause, which is not redacted, is not chained.
-    raise DataError("source", [Problem(f"the database says: {says}", fix)])
+    # Not chained: the cause is not redacted.
+    raise DataError("source", [Problem(f"the database says: {says}", fix)]) from None
 
 
 @contextlib.contextmanager

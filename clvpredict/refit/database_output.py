@@ -156,7 +156,7 @@ def _refill(
     """Replace the rows of the table, or of the day; the table stays."""
     where, values = _of_day(target, content)
     target.run(f"DELETE FROM {table.sql}{where}", values)
-    day = "" if content.day is None else f", CAST({target.mark} AS {content.columns[_DAY]})"
+    day = "" if content.day is None else f", CAST({target.mark()} AS {content.columns[_DAY]})"
     target.run(
         f"INSERT INTO {table.sql} ({listed(content.columns)}) "
         f"SELECT {listed(given)}{day} FROM {new.sql}",
@@ -203,7 +203,7 @@ def _note(target: Target, table: Name, content: _Content) -> None:
     manifest = table.beside(table.name + SUFFIX)
     where, values = _of_day(target, content)
     target.run(f"DELETE FROM {manifest.sql}{where}", values)
-    marks = ", ".join(target.mark for _ in MANIFEST)
+    marks = ", ".join(target.mark(i) for i in range(1, len(MANIFEST) + 1))
     target.run(
         f"INSERT INTO {manifest.sql} ({listed(MANIFEST)}) VALUES ({marks})",
         [content.manifest[name] for name in MANIFEST],
@@ -213,7 +213,7 @@ def _note(target: Target, table: Name, content: _Content) -> None:
 def _of_day(target: Target, content: _Content) -> tuple[str, list[str]]:
     if content.day is None:
         return "", []
-    return f" WHERE CAST({quoted(_DAY)} AS TEXT) = {target.mark}", [content.day]
+    return f" WHERE CAST({quoted(_DAY)} AS TEXT) = {target.mark()}", [content.day]
 
 
 def _alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

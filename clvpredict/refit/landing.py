@@ -21,7 +21,7 @@ from clvpredict.refit import connect, incremental, secrets
 from clvpredict.refit.incremental import Ledger, Part, Pending, Window
 from clvpredict.refit.retries import ChangedError, OnRetry, retrying
 from clvpredict.transactions import sources
-from clvpredict.transactions.columns import type_columns, whole_number
+from clvpredict.transactions.columns import cut, type_columns, whole_number
 from clvpredict.transactions.engine import Engine, fetch
 from clvpredict.transactions.files import engine_paths, find_files
 from clvpredict.transactions.settings import Settings
@@ -278,13 +278,13 @@ def _judged(raw: Any, config: Config, as_of: date | None) -> Any:
     judged = []
     if as_of is not None:
         end = ibis.date(as_of)
-        judged.append((rows["at"].date() > end, LEFT_OUT[0]))
+        judged.append((rows["at"] > end, LEFT_OUT[0]))
         if source.loaded_at is not None:
             rows = _timed(rows, "loaded", source.loaded_at, "arrived", config)
             _refuse_unreadable(rows, source.loaded_at)
             judged = [
-                (rows["at"].date() > end, LEFT_OUT[0]),
-                (rows["arrived"].date() > end, LEFT_OUT[1]),
+                (rows["at"] > end, LEFT_OUT[0]),
+                (rows["arrived"] > end, LEFT_OUT[1]),
             ]
     ids = rows["id"]
     judged.append((ids.isnull(), LEFT_OUT[2]))
@@ -294,7 +294,7 @@ def _judged(raw: Any, config: Config, as_of: date | None) -> Any:
 
 
 def _timed(rows: Any, column: str, name: str, new: str, config: Config) -> Any:
-    """Add a column of wall times, read as the summary reads dates."""
+    """Add a column of days (wall time), read as the summary reads dates."""
     settings = Settings.read(
         customer_id=config.source.customer_id,
         date=name,
@@ -312,7 +312,9 @@ def _timed(rows: Any, column: str, name: str, new: str, config: Config) -> Any:
     if typed.problems:
         raise DataError("transactions", typed.problems)
     out = typed.table
-    return out.select(**{c: out[f"raw_kept_{c}"] for c in rows.columns}, **{new: out["at"]})
+    return out.select(
+        **{c: out[f"raw_kept_{c}"] for c in rows.columns}, **{new: cut(out["at"], settings)}
+    )
 
 
 def _refuse_unreadable(rows: Any, name: str) -> None:
@@ -327,7 +329,7 @@ def _refuse_unreadable(rows: Any, name: str) -> None:
 
 def _counted(rows: Any, *, text: bool) -> tuple[dict[str, int], bool, date | None, date | None]:
     """Look at every row once: counts by status, whether all ids are whole, first and last day."""
-    day = rows["at"].date()
+    day = rows["at"]
     wanted = {"n": rows.count(), "first": day.min(), "last": day.max()}
     if text:
         wanted["text_ids"] = rows.count(where=~whole_number(rows["id"]))

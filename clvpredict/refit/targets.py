@@ -71,15 +71,17 @@ class Name:
 class Target:
     """A database within a transaction; SQL that the three have in common."""
 
-    mark = "?"
     whole = "BIGINT"
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
+    def mark(self, number: int = 1) -> str:
+        """What stands for a value in SQL."""
+        return "?"
+
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement; its rows, if it has any."""
-        # psycopg looks for "%" only where there are values, and names may have one.
         cursor = self.connection.execute(sql, *([tuple(values)] if values else []))
         return list(cursor.fetchall()) if cursor.description else []
 
@@ -93,8 +95,8 @@ class Target:
 
     def columns(self, table: Name) -> dict[str, str]:
         """Names and types of a table's columns; empty if there is no such table."""
-        where = f"table_name = {self.mark} AND table_schema = "
-        where += "current_schema()" if table.schema is None else self.mark
+        where = f"table_name = {self.mark(1)} AND table_schema = "
+        where += "current_schema()" if table.schema is None else self.mark(2)
         found = self.run(
             f"SELECT column_name, data_type FROM information_schema.columns WHERE {where} "
             "ORDER BY ordinal_position",
@@ -108,7 +110,15 @@ class Target:
 
 
 class _Postgres(Target):
-    mark = "%s"
+    def __init__(self, connection: Any) -> None:
+        import psycopg
+
+        # Others look for "%" in SQL, and names may have one.
+        connection.cursor_factory = psycopg.RawCursor
+        super().__init__(connection)
+
+    def mark(self, number: int = 1) -> str:
+        return f"${number}"
 
     def alone(self, manifest: Name) -> None:
         self.run(f"LOCK TABLE {manifest.sql} IN SHARE ROW EXCLUSIVE MODE")
