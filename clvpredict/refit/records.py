@@ -44,7 +44,8 @@ class RunRecord(BaseModel):
     Parameters
     ----------
     run_id : str
-        Time of the start: a second, and digits for what is within it, such as ``"20261122T093703Z-1a2b3c"``.
+        Time of the start, such as ``"20261122T093703Z-1a2b3c"``; the last digits are within the
+        second.
     name : str
         Of the job.
     status : str
