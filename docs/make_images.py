@@ -19,6 +19,7 @@ IMAGES = Path(__file__).parent / "images"
 LAYERS = [
     ("demo", "the main job on the sample data, with a test of it"),
     ("cli", "the command line"),
+    ("refit", "the scheduled job: read, check, fit, judge, publish"),
     ("plots · store · datasets", "pictures of tables; files, whole or not at all; sample data"),
     ("estimators", "what users hold: they check, delegate and label"),
     ("evaluate · business", "beside unseen purchases · predictions to decisions"),

@@ -67,7 +67,16 @@ def test_wheel_declares_its_entry_point_and_extras(wheel):
     assert "clvpredict = clvpredict.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
     metadata = archive.read(f"{info}/METADATA").decode()
     extras = re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE)
-    assert set(extras) == {"spark", "lifetimes", "mlflow", "polars", "text", "docs", "dev"}
+    assert set(extras) == {
+        "spark",
+        "lifetimes",
+        "mlflow",
+        "polars",
+        "postgres",
+        "text",
+        "docs",
+        "dev",
+    }
 
 
 def test_sample_loads_from_the_wheel_alone(wheel, tmp_path):

@@ -19,10 +19,11 @@ HIDDEN = "***"
 
 _NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NO_NAME = re.compile(r"\$\{(?![A-Za-z_][A-Za-z0-9_]*\})[^}\s]*\}?")
-# scheme://user:password@: a password may hold an @ itself, so the last one counts.
+# scheme://user:password@: a password may hold an @ itself, so the last one counts. Bounded, or
+# long texts of the wrong kind would take for ever.
 # What follows a colon may be a port, and an @ may be in the path behind it.
 _IN_URL = re.compile(
-    r"(?P<before>[A-Za-z][\w+.-]*://[^\s:/@'\"]*:)(?!\d{1,5}[/?#])(?P<value>[^\s'\"]+)(?=@)"
+    r"(?<![\w+.-])(?P<before>[A-Za-z][\w+.-]*://[^\s:/@'\"]*:)(?!\d{1,5}[/?#])(?P<value>[^\s'\"]{1,1000})(?=@)"
 )
 _IN_OPTION = re.compile(
     r"(?P<before>\b\w*(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*)"

@@ -46,13 +46,18 @@ class Job:
             if str(month) <= until:
                 changed.get(str(month), rows).to_csv(folder / f"{month}.csv", index=False)
 
-    def config(self, more: str = "") -> Config:
+    def config(self, more: str = "", *changes: tuple[str, str]) -> Config:
+        """The configuration, with more tables at its end and some of its lines changed."""
+        text = BASE + textwrap.dedent(more)
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
         path = self.folder / "shop.toml"
-        path.write_text(textwrap.dedent(BASE + more), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return load_config(path)
 
-    def run(self, more: str = "", **options: Any) -> RunRecord:
-        return refit(self.config(more), **options)
+    def run(self, more: str = "", *changes: tuple[str, str], **options: Any) -> RunRecord:
+        return refit(self.config(more, *changes), **options)
 
     @property
     def store(self) -> Store:
@@ -61,6 +66,12 @@ class Job:
     @property
     def csv(self) -> Path:
         return self.folder / "out" / "predictions.csv"
+
+    def published(self) -> Path:
+        """The predictions of what is published, as the store has them."""
+        latest = self.store.latest()
+        assert latest is not None
+        return self.store.version(latest.version).file("predictions.parquet")
 
 
 def small(cdnow: pd.DataFrame, customers: int = 300) -> pd.DataFrame:

@@ -25,8 +25,9 @@ from clvpredict.refit.predictions import predict_all
 from clvpredict.refit.records import RunRecord
 from clvpredict.refit.tracking import check_tracking, track
 
-if importlib.util.find_spec("mlflow") is None:
+if importlib.util.find_spec("mlflow") is None and not os.environ.get("CI"):
     pytest.skip("needs MLflow: pip install 'clvpredict[mlflow]'", allow_module_level=True)
+pytestmark = pytest.mark.slow  # MLflow takes seconds to import
 
 SECRET = "pa55-of-the-shop/&"
 MODEL = {
@@ -261,7 +262,7 @@ def test_a_model_that_cannot_be_read_is_a_problem_and_leaves_a_run(
     assert run.data.params["job.name"] == "shop"
 
 
-@pytest.mark.parametrize("retries", [pytest.param(None, marks=pytest.mark.slow), "0"])
+@pytest.mark.parametrize("retries", [None, "0"])
 def test_a_server_that_is_down_is_a_problem_and_no_long_wait(
     retries: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
