@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import chi2
+from scipy import special as sc
 
 from clvpredict.rfm import Array, check_rfm, provenance_of
 
@@ -64,7 +64,7 @@ def chance_index(before: float, now: float, bins: int) -> float:
     """
     if bins < 2 or min(before, now) <= 0:
         return 0.0
-    return float(chi2.isf(RARE, bins - 1)) * (1.0 / before + 1.0 / now)
+    return float(sc.chdtri(bins - 1, RARE)) * (1.0 / before + 1.0 / now)
 
 
 def distribution(rfm: pd.DataFrame) -> dict[str, Any]:
