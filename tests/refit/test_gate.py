@@ -414,6 +414,20 @@ def test_the_scoreboard_has_the_means(verdict):
 
 
 @pytest.mark.slow
+def test_a_third_of_the_rate_shows_in_a_larger_shop(tmp_path):
+    """Of 400 customers it may be within what chance does to them; of 4,000 it is not."""
+    path = tmp_path / "transactions.parquet"
+    shop = clv.simulate_shop(7, customers=4000, years=2.0, growth=0.0, observation_end=END)
+    shop.transactions.to_parquet(path)
+    sound = fitted(path)
+    rarer = {**sound.params_, "alpha": 3 * sound.params_["alpha"]}
+    challengers = {"sound": sound, "rarer": clv.MBGNBD.from_params(time_unit="W", **rarer)}
+    found = judge(path, challengers, ("old", fitted(path, "2024-12-01")))
+    assert found.chosen == "sound"
+    assert {f.says.split(",")[0] for f in found.reasons("rarer")} == {"as fitted now"}
+
+
+@pytest.mark.slow
 def test_sound_refits_of_cdnow_pass_month_after_month(cdnow, tmp_path):
     """Customers of CDNOW buy less and less; the recipe keeps up, and the gate lets it."""
     from clvpredict.options import TimeUnit
