@@ -15,12 +15,14 @@ from clvpredict.rfm import Array, check_rfm, provenance_of
 #: How seldom chance alone may reach what is allowed.
 RARE = 1e-4
 # Ages in days; the last class has no end, and what is in it grows older from run to run.
-_AGES = (28, 56, 91, 182, 273, 364, 546, 728, 1092, 1456, 2184, 2912)
+_AGES = (28, 56, 91, 136, 182, 273, 364, 546, 728, 1092, 1456, 2184, 2912)
 #: Customers acquired within so many days are the newest ones.
 NEWEST_DAYS = 91
 _GROUPS = 10
 # With fewer customers of an age in either of the two, that age is not compared.
 _FEW = 30
+# Nor if the mean age within the class differs by more than this share.
+_AGE_OFF = 0.1
 _COLUMNS = (
     "customers", "quantity", "index", "allowed", "ok", "before", "now", "mean_before", "mean_now",
     "says",
@@ -80,8 +82,8 @@ def distribution(rfm: pd.DataFrame) -> dict[str, Any]:
     dict
         Plain JSON: `end` of observation, `time_unit`, `currency`, `customers`; `ages`, the ends
         of the classes of age in days; and by quantity the `edges` of its bins (about ten of
-        equal size, upper ends), `counts` (a list of bins for every class of age) and `sums` of
-        the quantity within each class.
+        equal size, upper ends), `counts` (a list of bins for every class of age), and the
+        `sums` of the quantity and the `age_sums` within each class.
 
     See Also
     --------
@@ -93,15 +95,14 @@ def distribution(rfm: pd.DataFrame) -> dict[str, Any]:
     >>> from clvpredict.refit.stability import distribution
     >>> rfm = clv.rfm_summary(clv.load_cdnow(), observation_end="1997-09-30", time_unit="W")
     >>> distribution(rfm)["quantities"]["frequency"]["edges"]
-    [0.0, 1.0, 2.0, 3.0, 5.0]
+    [0.0, 1.0, 2.0, 4.0]
     """
     values, age = _quantities(rfm)
     known = provenance_of(rfm)
     counted = {}
     for name, value in values.items():
         edges = _edges(value[~np.isnan(value)])
-        counts, sums = _count(value, age, edges)
-        counted[name] = {"edges": edges, "counts": counts.tolist(), "sums": sums.tolist()}
+        counted[name] = {"edges": edges, **_count(value, age, edges)}
     return {
         "end": known.observation_end if known else None,
         "time_unit": known.time_unit if known else None,
@@ -120,8 +121,9 @@ def stability(
     The ages of a customer base move by themselves: customers who were young are old a year
     later, and the old have bought more in all, but less per week, for some of them have left. So
     T is not compared, and nothing else is over all ages. Customers are compared with those who
-    were as old then: within classes of age that both runs have (the open one of the oldest is
-    left out), which are added up with the weights that they had then. What remains is a change
+    were as old then: within classes of age that both runs have, with the same mean age but for
+    10 % (the open class of the oldest is left out), which are added up with the weights that they
+    had then. What remains is a change
     of what customers do: `frequency`; `frequency per unit of T`; and of those who came back
     `recency / T` and `monetary_value`. Customers acquired lately are looked at alone as well,
     for they show first that other people come, or that the shop treats them otherwise.
@@ -194,10 +196,16 @@ class _Compared:
 
 
 def _compare(earlier: Mapping[str, Any], value: Array, age: Array, most: float | None) -> _Compared:
-    then, sum_then = np.array(earlier["counts"], np.float64), np.array(earlier["sums"])
-    now, sum_now = _count(value, age, earlier["edges"])
+    counted = _count(value, age, earlier["edges"])
+    then, now = (np.array(c["counts"], np.float64) for c in (earlier, counted))
+    sum_then, sum_now = (np.array(c["sums"], np.float64) for c in (earlier, counted))
     size_then, size_now = then.sum(axis=1), now.sum(axis=1)
     common = (size_then >= _FEW) & (size_now >= _FEW)
+    age_then, age_now = (
+        np.array(c["age_sums"], np.float64) / np.maximum(n, 1)
+        for c, n in ((earlier, size_then), (counted, size_now))
+    )
+    common &= np.abs(age_now - age_then) <= _AGE_OFF * age_then
     common[-1] = False  # the oldest have no upper end of age
     if most is not None:
         common &= np.array([*_AGES, np.inf]) <= most
@@ -253,12 +261,15 @@ def _edges(value: Array) -> list[float]:
     return [float(v) for v in edges if v < value.max()]
 
 
-def _count(value: Array, age: Array, edges: list[float]) -> tuple[npt.NDArray[np.int64], Array]:
-    """Customers by class of age and bin, and sums by class of age."""
+def _count(value: Array, age: Array, edges: list[float]) -> dict[str, list[Any]]:
+    """Customers by class of age and bin; sums of value and age by class of age."""
     there = ~np.isnan(value)
     row = np.searchsorted(_AGES, age[there], side="left")
     column = np.searchsorted(edges, value[there], side="left")
-    shape = (len(_AGES) + 1, len(edges) + 1)
-    cell = np.ravel_multi_index((row, column), shape)
-    counts = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    return counts, np.bincount(row, value[there], minlength=shape[0])
+    classes, bins = len(_AGES) + 1, len(edges) + 1
+    counts = np.bincount(row * bins + column, minlength=classes * bins).reshape(classes, bins)
+    return {
+        "counts": counts.tolist(),
+        "sums": np.bincount(row, value[there], minlength=classes).tolist(),
+        "age_sums": np.bincount(row, age[there], minlength=classes).tolist(),
+    }

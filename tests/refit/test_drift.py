@@ -77,7 +77,7 @@ def test_a_base_that_grows_older_is_stable(log: pd.DataFrame) -> None:
     table = stability(before, now)
     assert table["ok"].all()
     compared = table[table["customers"] == "all"]
-    assert (compared["before"] > 200).all()
+    assert (compared["before"] > 100).all()
     newest = table[table["customers"] == "newest"]
     assert newest["says"].str.startswith("not compared").all()  # there are none
     known = before["quantities"]["frequency per unit of T"]
@@ -111,6 +111,21 @@ def test_customers_who_act_otherwise_are_found(
     bad = of_all[~of_all["ok"]]
     assert (bad["mean_now"] > 1.2 * bad["mean_before"]).all()
     assert bad["says"].str.contains("at equal ages").all()
+
+
+def test_classes_whose_age_has_moved_are_not_compared() -> None:
+    """Customers of a few weeks grow older within their class of age, and their rates fall."""
+    young, same, older = (
+        truth().simulate(300, T, seed).rfm
+        for T, seed in (
+            (np.linspace(13.1, 16, 300), 1),
+            (np.linspace(13.1, 16, 300), 2),
+            (np.linspace(16, 19.4, 300), 3),
+        )
+    )
+    before = distribution(young)
+    assert stability(before, same)["index"].notna().any()
+    assert stability(before, older)["index"].isna().all()
 
 
 def test_new_customers_who_act_otherwise_are_found_first(log: pd.DataFrame) -> None:
@@ -411,6 +426,16 @@ def windows(*misses: tuple[float, float], kind: str = "window") -> pd.DataFrame:
 )
 def test_the_rule(misses: list[tuple[float, float]], fires: bool) -> None:
     assert bool(alarms(windows(*misses))) is fires
+
+
+def test_what_is_usual_is_no_alarm() -> None:
+    """Sales that come and go by a third have always been missed by as much."""
+    waves = [(3.0, 130.0), (-3.0, 72.0)] * 3
+    assert alarms(windows((3.0, 135.0), (0.0, 100.0), *waves)) == []
+    assert len(alarms(windows((3.0, 135.0), (0.0, 100.0), *waves[:3]))) == 1  # too few to tell
+    assert len(alarms(windows((12.0, 220.0), (0.0, 100.0), *waves))) == 1
+    steady = [(0.2, 102.0), (-0.2, 98.0)] * 3
+    assert len(alarms(windows((3.0, 135.0), (0.0, 100.0), *steady))) == 1
 
 
 def test_a_published_horizon_that_was_missed_raises_an_alarm() -> None:
