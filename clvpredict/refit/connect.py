@@ -38,6 +38,8 @@ _SCHEMES: dict[str, Kind] = {
 }
 #: Seconds that a connection may take, and another's lock may last, before it counts as a failure.
 PATIENCE = 30
+#: Of DuckDB: keeping the order of rows would take memory that grows with them.
+ENGINE = ("SET TimeZone = 'UTC'", "SET preserve_insertion_order = false")
 _BATCH = 50_000
 _VIEW = "clvpredict_query"
 _LIBRARIES = ("psycopg", "duckdb", "sqlite3", "ibis", "sqlglot", "pyarrow")
@@ -168,8 +170,8 @@ def _backend(address: str) -> Iterator[Any]:
         return
     backend = ibis.duckdb.connect(path, read_only=True, autoinstall_known_extensions="false")
     try:
-        backend.raw_sql("SET TimeZone = 'UTC'")
-        backend.raw_sql("SET enable_progress_bar = false")
+        for setting in (*ENGINE, "SET enable_progress_bar = false"):
+            backend.raw_sql(setting)
         yield backend
     finally:
         backend.disconnect()

@@ -184,7 +184,7 @@ def _opened(config: Config) -> Iterator[tuple[Source, int]]:
         where = [str(config.resolve(p)) for p in paths]
         with _unchanged(where) as files, sources.opened(where, names) as found:
             if found.engine is not None:
-                incremental.in_utc(found.engine)
+                incremental.set_up(found.engine)
             yield found, len(files)
         return
     address = secrets.resolve(config.resolve_database(source.database))
@@ -247,7 +247,7 @@ def _identity(config: Config, table: ir.Table) -> str:
 def _make(config: Config, taken: _Taken, target: Path, as_of: date | None) -> Landed:
     """Make the file of the run from the parts."""
     with contextlib.closing(Engine()) as engine:
-        incremental.in_utc(engine)
+        incremental.set_up(engine)
         raw = incremental.together(engine, (*taken.window.known, taken.new))
         rows = _judged(raw, config, as_of)
         counts, whole, first, last = _counted(rows, text=taken.text)

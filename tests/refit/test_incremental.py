@@ -103,8 +103,8 @@ def test_late_rows_and_text_ids_give_what_a_full_read_gives(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet", "sqlite"])
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
-@given(deliveries=st.lists(DELIVERY, min_size=2, max_size=10))
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@given(deliveries=st.lists(DELIVERY, min_size=2, max_size=8))
 def test_any_deliveries_give_what_a_full_read_gives(
     tmp_path_factory: pytest.TempPathFactory, kind: str, deliveries: list[Any]
 ) -> None:
