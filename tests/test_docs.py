@@ -79,6 +79,7 @@ def _timed(pages: list[Path], long: tuple[str, ...]) -> list[Any]:
             "docs/evaluation.md",
             "docs/inference.md",
             "docs/decisions.md",
+            "docs/refits.md",
         ),
     ),
 )

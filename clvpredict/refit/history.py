@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clvpredict.errors import DataWarning, OptionError, notify
+from clvpredict.errors import ArtefactError, DataError, DataWarning, OptionError, notify
 from clvpredict.refit.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -57,16 +57,18 @@ def keep_history(config: Config, store: Store) -> str:
     asked |= {"draws": min(given["draws"], _DRAWS), "seed": given["seed"]}
     if recalibration is not None:
         asked["recalibration"] = recalibration
+    known = None
+    try:
+        known = read_history(path) if path.exists() else None
+    except DataError as error:
+        _put_aside(path, "damaged", str(error))
     try:
         rows = append_history(path, model, table, **asked)
     except OptionError as error:
-        aside = _aside(path, read_history(path)["as_of"].max())
-        notify(
-            f"the history is of predictions that were asked for otherwise ({error}); it goes on "
-            f"in a new file, and what there was is in {aside.name}.",
-            DataWarning,
-        )
-        os.replace(path, aside)
+        if known is None:
+            raise
+        why = f"the history is of predictions that were asked for otherwise ({error})"
+        _put_aside(path, f"until-{known['as_of'].max()}", why)
         rows = append_history(path, model, table, **asked)
     write_json(noted, {"format": _KIND, "schema_version": SCHEMA_VERSION, **told})
     return f"the history has {rows['as_of'].nunique()} days"
@@ -76,17 +78,16 @@ def _noted(path: Path) -> dict[str, str] | None:
     """What was appended last."""
     try:
         found = read_json(path, _KIND, SCHEMA_VERSION, {})
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, ArtefactError):
+        return None  # to append it again changes nothing
     return {k: v for k, v in found.items() if k in ("version", "as_of")}
 
 
-def _aside(path: Path, until: str) -> Path:
-    """A name for a history that ends on a day."""
+def _put_aside(path: Path, mark: str, why: str) -> None:
+    """Make room for a new history, and keep the one that there is."""
     for number in count(1):
-        found = path.with_name(
-            f"{path.stem}-until-{until}{f'-{number}' if number > 1 else ''}.parquet"
-        )
-        if not found.exists():
-            return found
-    raise AssertionError("numbers do not end")
+        aside = path.with_name(f"{path.stem}-{mark}{f'-{number}' if number > 1 else ''}.parquet")
+        if not aside.exists():
+            break
+    notify(f"{why}; it goes on in a new file, and what there was is in {aside.name}.", DataWarning)
+    os.replace(path, aside)

@@ -7,15 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clvpredict
-from clvpredict.errors import ConvergenceError, DataError, DataWarning, OptionError, notify
+from clvpredict.errors import (
+    ArtefactError,
+    ConvergenceError,
+    DataError,
+    DataWarning,
+    OptionError,
+    notify,
+)
 from clvpredict.options import TimeUnit
 from clvpredict.refit import modelling, predictions
 from clvpredict.refit.errors import HeldBackError, PublishError
 from clvpredict.refit.history import keep_history
 from clvpredict.refit.landing import Landed, land
+from clvpredict.refit.past import Past
 from clvpredict.refit.publish import finish, publish
 from clvpredict.refit.published import Latest
 from clvpredict.refit.records import RunRecord, Status
+from clvpredict.refit.sample import sampled
 from clvpredict.refit.versions import MODEL, PREDICTIONS, Version
 
 if TYPE_CHECKING:
@@ -58,6 +67,7 @@ class Run:
     ) -> None:
         self.config, self.store, self.record, self.steps = config, store, record, steps
         self.day, self.force, self.dry_run = day, force, dry_run
+        self.past = Past(store, record.run_id, day)
         self.landed: Landed
         self.rfm: pd.DataFrame
         self.champion: Any = None
@@ -83,46 +93,21 @@ class Run:
                 facts["says"] = f"{len(crashed)} runs had ended without a word" + (
                     f"; version {done} is published now" if done else ""
                 )
-        self.published = self._known_then()
+        self.published = self.past.published()
         if self.published is not None:
-            from clvpredict.store import load_model
-
             record.champion = self.published.version
-            version = store.version(self.published.version)
-            self.champion = load_model(version.file(MODEL))
+            self.champion = modelling.published_model(store, self.published.version)
+            if self.champion is None:
+                self.published = None
 
     def _finish(self) -> str | None:
         try:
             done = finish(self.config, self.store)
-        except PublishError as error:
+        except (PublishError, ArtefactError, OptionError) as error:
             # This run publishes to the same outputs, and fails there if it has to.
             notify(str(error), DataWarning)
             return None
         return None if done is None else done.version
-
-    def _known_then(self) -> Latest | None:
-        """What was published, as far as it was known on the day."""
-        latest = self.store.latest()
-        if latest is None or self.day is None or latest.as_of < self.day.isoformat():
-            return latest
-        there = set(self.store.version_ids())
-        for earlier in self._earlier():
-            if earlier.status in _PUBLISHED and earlier.version in there and earlier.as_of:
-                return Latest(
-                    version=earlier.version,
-                    run_id=earlier.run_id,
-                    as_of=earlier.as_of,
-                    since=earlier.ended or earlier.started,
-                )
-        return None
-
-    def _earlier(self) -> list[RunRecord]:
-        """Records of earlier runs, newest first: of earlier days, where a day was given."""
-        known = [r for r in self.store.records() if r.run_id != self.record.run_id]
-        if self.day is None:
-            return known
-        until = self.day.isoformat()
-        return [r for r in known if r.as_of is not None and r.as_of < until]
 
     # --- the data -------------------------------------------------------------------------
 
@@ -189,7 +174,7 @@ class Run:
 
         names = {k: v for k, v in modelling.log_options(self.config).items() if k in _NAMES}
         with self.steps.step("check") as facts:
-            earlier = self._earlier()
+            earlier = self.past.runs()
             found = profile(self.landed.path, **names, until=last_day(earlier))
             assert self.record.input is not None
             self.record.input["profile"] = found
@@ -281,17 +266,22 @@ class Run:
                 self.chosen = next(iter(self.fitted), None)
                 self.record.gate = {"decision": "forced, without a gate.", "findings": []}
             else:
-                verdict = judge_candidates(
-                    self.landed.path,
-                    modelling.summary_options(self.config),
-                    self.fitted,
-                    champion,
-                    self.config.gate,
-                    modelling.fit_options(self.config),
-                    cuts,
-                    horizon,
-                    seed=self.config.job.seed,
-                )
+                source, most = self.config.source, self.config.gate.sample or self.landed.customers
+                asked = {**modelling.summary_options(self.config), "observation_end": last}
+                with sampled(
+                    self.landed.path, source.customer_id, self.landed.customers, most
+                ) as path:
+                    verdict = judge_candidates(
+                        path,
+                        asked,
+                        self.fitted,
+                        champion,
+                        self.config.gate,
+                        modelling.fit_options(self.config),
+                        cuts,
+                        horizon,
+                        seed=self.config.job.seed,
+                    )
                 self.record.gate = verdict.as_json()
                 self.chosen = verdict.chosen
                 if not verdict.publish and self.force:
@@ -320,7 +310,7 @@ class Run:
         from clvpredict.refit.stability import distribution
 
         with self.steps.step("drift") as facts:
-            earlier = self._earlier()
+            earlier = self.past.runs()
             latest = next(iter(self.fitted.values()), self.champion)
             report = drift_report(
                 self.landed.path,
@@ -328,7 +318,7 @@ class Run:
                 self.rfm,
                 self.fitted.get(self.chosen or "", latest),
                 earlier=earlier,
-                versions=self._versions_then(earlier),
+                versions=self.past.versions(),
                 drift=self.config.drift,
                 as_of=self.record.as_of,
                 seed=self.config.job.seed,
@@ -339,10 +329,6 @@ class Run:
             for alarm in report.alarms:
                 notify(alarm, DataWarning)
             facts["says"] = f"{len(report.alarms) or 'no'} alarms"
-
-    def _versions_then(self, earlier: list[RunRecord]) -> list[Version]:
-        known = {r.version for r in earlier if r.status in _PUBLISHED}
-        return [v for v in self.store.versions() if v.id in known]
 
     def made(self) -> Path | None:
         """The folder of the version that this run has made."""
@@ -451,7 +437,5 @@ class Run:
             facts["removed"] = self.store.prune(kept.runs, kept.versions)
 
 
-# Runs whose predictions went out, by whichever model.
-_PUBLISHED = ("published", "held back")
 _EXAMPLES = 5
 _NAMES = ("customer_id", "date", "amount", "timezone")

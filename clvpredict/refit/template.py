@@ -101,6 +101,7 @@ horizons = {horizons}  # the first is the main one
 #vintages = 3  # how many dates the models are tested at
 #every = "4W"  # example: the time between them
 #metric = "crps"  # "crps", "log_score", "mae", "rmse", "brier", "value_crps" or "value_mae"
+#sample = 50000  # of more customers, about so many are looked at
 #margin = 0.02  # a new model may be worse than the last one by this share
 #max_bias = 25.0  # percent of all purchases
 #max_value_bias = 35.0  # percent of all money
