@@ -22,7 +22,7 @@ _GROUPS = 10
 # With fewer customers of an age in either of the two, that age is not compared.
 _FEW = 30
 # Nor if the mean age within the class differs by more than this share.
-_AGE_OFF = 0.1
+_AGE_OFF = 0.05
 _COLUMNS = (
     "customers", "quantity", "index", "allowed", "ok", "before", "now", "mean_before", "mean_now",
     "says",
@@ -122,7 +122,7 @@ def stability(
     later, and the old have bought more in all, but less per week, for some of them have left. So
     T is not compared, and nothing else is over all ages. Customers are compared with those who
     were as old then: within classes of age that both runs have, with the same mean age but for
-    10 % (the open class of the oldest is left out), which are added up with the weights that they
+    5 % (the open class of the oldest is left out), which are added up with the weights that they
     had then. What remains is a change
     of what customers do: `frequency`; `frequency per unit of T`; and of those who came back
     `recency / T` and `monetary_value`. Customers acquired lately are looked at alone as well,
