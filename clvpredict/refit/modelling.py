@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clvpredict.errors import ConvergenceError, DataWarning, OptionError, notify
+from clvpredict.errors import (
+    ArtefactError,
+    ConvergenceError,
+    DataWarning,
+    OptionError,
+    notify,
+)
 from clvpredict.options import TimeUnit
+from clvpredict.refit.versions import MODEL
 
 if TYPE_CHECKING:
     from datetime import date
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
 
     from clvpredict.predict import Recalibration
     from clvpredict.refit.config import Config
+    from clvpredict.refit.store import Store
 
 Fitted = dict[str, Any]
 #: Starting values by parameter, of each candidate.
@@ -129,6 +137,24 @@ def fit_candidates(
         except ConvergenceError as error:
             failures[name] = str(error)
     return fitted, starts, failures
+
+
+def published_model(store: Store, version_id: str) -> Any:
+    """The model of a version; None, with a warning, where the version is damaged."""
+    from clvpredict.store import load_model
+
+    try:
+        version = store.version(version_id)
+        version.check()
+        return load_model(version.file(MODEL))
+    except (ArtefactError, OptionError) as error:
+        # A job must not fail every night from now on because a disk once did.
+        notify(
+            f"what is published cannot be used: {error} This run goes on without it: candidates "
+            "are judged by themselves, and the outputs stay as they are if none is good enough.",
+            DataWarning,
+        )
+        return None
 
 
 def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recalibration | None:
