@@ -66,7 +66,7 @@ def chance_index(before: float, now: float, bins: int) -> float:
     """
     if bins < 2 or min(before, now) <= 0:
         return 0.0
-    return float(sc.chdtri(bins - 1, RARE)) * (1.0 / before + 1.0 / now)
+    return float(sc.chdtri(bins - 1, RARE) * (1.0 / before + 1.0 / now))
 
 
 def distribution(rfm: pd.DataFrame) -> dict[str, Any]:
