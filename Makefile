@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: demo test slow test-postgres notebooks test-airflow lint format types bench bench-core bench-bayes bench-grid docs constraints clean help
+.PHONY: demo test slow test-postgres notebooks test-airflow lint format types bench bench-core bench-bayes bench-grid bench-refit docs constraints clean help
 .DELETE_ON_ERROR:
 
 # The workers share the cores; a thread pool in each of them would only fight over them.
@@ -75,7 +75,7 @@ format: $(DEV)  ## let ruff format the code and mend what it can
 types: $(DEV)  ## mypy alone
 	@$(BIN)/mypy
 
-bench: bench-core bench-bayes bench-grid  ## every benchmark
+bench: bench-core bench-bayes bench-grid bench-refit  ## every benchmark
 
 bench-core: $(DEV)  ## speed and memory of the main job beside its peers
 	@PYTHON="$(abspath $(BIN))/python" bash benchmarks/run.sh core $(ARGS)
@@ -85,6 +85,9 @@ bench-bayes: $(DEV)  ## Bayesian inference and intervals beside pymc-marketing
 
 bench-grid: $(DEV)  ## a backtest on CDNOW's master beside a loop over lifetimes
 	@PYTHON="$(abspath $(BIN))/python" bash benchmarks/run.sh grid $(ARGS)
+
+bench-refit: $(DEV)  ## time and memory of a scheduled refit of a million customers
+	@$(BIN)/python -m benchmarks.refit $(ARGS)
 
 docs: $(DEV)  ## build the documentation site into site/
 	@echo "Building the documentation ..."

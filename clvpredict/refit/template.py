@@ -55,7 +55,7 @@ time_unit = {time_unit}  # "D" days, "W" weeks, ...
 #max_amount_shift = 0.5  # population stability index of new amounts against earlier ones
 #max_median_ratio = 3.0  # median amount of new rows against earlier ones, either way
 #max_duplicates = 0.05  # share of new rows that are exact copies, beyond that of earlier rows
-#max_age_days = false  # days between the newest row and today, such as 2
+#max_age_days = false  # days between the newest row and today, such as 2: finds a dead source
 #compare_runs = 6  # how many of the last runs are compared with
 
 # What is fitted. The best candidate that passes the gate is published.
