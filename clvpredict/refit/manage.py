@@ -31,7 +31,7 @@ def find(store: Store, name: str) -> tuple[Version, RunRecord | None]:
     -------
     version : Version
     record : RunRecord or None
-        The run; where a version was named, the last that made or used it, if there is one.
+        The run that made it, if it is still known; else the one that was named, or used it last.
 
     Raises
     ------
@@ -47,15 +47,23 @@ def find(store: Store, name: str) -> tuple[Version, RunRecord | None]:
         name = latest.run_id if latest.run_id in store.run_ids() else latest.version
     if name and any(v.startswith(name) for v in store.version_ids()):
         version = store.version(name)
-        made = (r for r in store.records() if r.version == version.id)
-        return version, next(made, None)
+        return version, _maker(store, version)
     record = store.record(name)
     if record.version is None:
         raise OptionError(
             f"run {record.run_id} ended as '{record.status}' and made no version. See the runs "
             "that did: clvpredict runs"
         )
-    return store.version(record.version), record
+    version = store.version(record.version)
+    # A rollback, or a run that found nothing new, has not looked at any data.
+    return version, record if record.gate is not None else _maker(store, version) or record
+
+
+def _maker(store: Store, version: Version) -> RunRecord | None:
+    """The run that made a version; else the last that used it, if there is one."""
+    used = [r for r in store.records() if r.version == version.id]
+    made = [r for r in used if r.gate is not None]
+    return made[-1] if made else next(iter(used), None)
 
 
 def rollback(config: Config, to: str | None = None, *, wait: float = 0.0) -> RunRecord:
