@@ -47,8 +47,9 @@ def new_file(target: Path) -> Iterator[Path]:
             shutil.copymode(target, temporary)
         _flush(temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        _name(error, target)
         raise
     _flush(target.parent)
 
@@ -86,6 +87,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         elif not _exchange(temporary, target):
             _swap(temporary, target)
         _flush(target.parent)
+    except BaseException as error:
+        _name(error, target)
+        raise
     finally:
         # What has the temporary name now: the old folder after an exchange, the new one after a
         # failure, or nothing.
@@ -114,6 +118,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def _sibling(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _name(error: BaseException, target: Path) -> None:
+    """Say which file could not be written: on a full disk, writers often do not."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(target)
 
 
 def _flush(path: Path) -> None:

@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 _FILE, _KIND = "store.json", "clvpredict store"
 _RUNS, _WORK = "runs", "work"
 _MINUTE = 60.0
+# Kept while a run runs, so that a full disk, which ends it, has room for the record of that.
+_ROOM, _ROOM_BYTES = "room", 2**17
 #: None yet: this is the first version.
 MIGRATIONS: Migrations = {}
 # What atomic writing leaves where its process is killed.
@@ -100,11 +102,17 @@ class Store(Published):
         # Whole or not at all, for a folder of a run without a record would be a riddle.
         with new_folder(folder) as temporary:
             write_record(record, temporary)
+            if record.status == "running":
+                # Not of one byte again and again, which some file systems do not store.
+                (temporary / _ROOM).write_bytes(os.urandom(_ROOM_BYTES))
         return folder
 
     def save(self, record: RunRecord) -> None:
         """Write a record anew; whoever reads finds the old one or the new one."""
-        write_record(record, self.run_folder(record.run_id))
+        folder = self.run_folder(record.run_id)
+        if record.status != "running":
+            (folder / _ROOM).unlink(missing_ok=True)
+        write_record(record, folder)
 
     def run_folder(self, run_id: str) -> Path:
         """Where a run's record lies."""
