@@ -68,10 +68,11 @@ def keep_history(config: Config, store: Store) -> str:
         if known is None:
             raise
         why = f"the history is of predictions that were asked for otherwise ({error})"
-        _put_aside(path, f"until-{known['as_of'].max()}", why)
+        _put_aside(path, f"until-{known['as_of'].max():%Y-%m-%d}", why)
         rows = append_history(path, model, table, **asked)
     write_json(noted, {"format": _KIND, "schema_version": SCHEMA_VERSION, **told})
-    return f"the history has {rows['as_of'].nunique()} days"
+    days = rows["as_of"].nunique()
+    return f"the history has {days} day{'s' if days != 1 else ''}"
 
 
 def _noted(path: Path) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,10 @@ def _recorded(store: Store, record: RunRecord, steps: Steps) -> Iterator[None]:
         yield
     except BaseException as error:
         record.status = _status_of(error, steps.current)
-        record.exit_code = error.exit_code if isinstance(error, ClvError) else ClvError.exit_code
+        record.exit_code = _exit_code_of(error)
         record.error = {
             "type": type(error).__name__,
-            "message": secrets.redact(str(error)),
+            "message": secrets.redact(str(error)) or type(error).__name__,
             "step": steps.current,
         }
         raise
@@ -147,6 +147,12 @@ def _recorded(store: Store, record: RunRecord, steps: Steps) -> Iterator[None]:
         record.timings, record.warnings = steps.timings, steps.warnings
         with _as_well_as_possible("the record of this run could not be written"):
             store.save(record)
+
+
+def _exit_code_of(error: BaseException) -> int:
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return error.exit_code if isinstance(error, ClvError) else ClvError.exit_code
 
 
 def _status_of(error: BaseException, step: str) -> Status:
@@ -208,11 +214,19 @@ def _as_well_as_possible(what: str) -> Iterator[None]:
 
 
 def _day(value: str | date | None) -> date | None:
-    if value is None or type(value) is date:
-        return value
+    if value is None:
+        return None
     try:
-        return date.fromisoformat(str(value).strip())
+        day = value if type(value) is date else date.fromisoformat(str(value).strip())
     except ValueError:
         raise OptionError(
             f"as_of={value!r} is not a day. Give an ISO date, such as '2026-11-22'."
         ) from None
+    # A shop east of here may be in tomorrow already. Everybody would be long gone on a later day,
+    # and what is published of it would keep all runs until then from being published.
+    if day > date.today() + timedelta(days=1):
+        raise OptionError(
+            f"as_of={value!r} lies in the future; give today, {date.today()}, or an earlier day. "
+            "For the newest transactions, whenever they are, leave it out."
+        )
+    return day

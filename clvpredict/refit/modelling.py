@@ -55,11 +55,22 @@ def summary_options(config: Config) -> dict[str, Any]:
     }
 
 
-def summarise(transactions: Path, config: Config, end: date | None) -> pd.DataFrame:
-    """Make the RFM summary of a run."""
+def summarise(
+    transactions: Path, config: Config, end: date | None, unit: str | None = None
+) -> pd.DataFrame:
+    """Make the RFM summary of a run; in another unit of time, for a model that was fitted in it."""
     from clvpredict.transactions import rfm_summary
 
-    return rfm_summary(str(transactions), observation_end=end, **summary_options(config))
+    options = summary_options(config)
+    options["time_unit"] = unit or options["time_unit"]
+    return rfm_summary(str(transactions), observation_end=end, **options)
+
+
+def other_unit(model: Any, config: Config) -> str | None:
+    """The unit of time that a model was fitted in, if that is not the configuration's."""
+    known: TimeUnit | None = parts(model)["purchases"].time_unit_
+    asked = TimeUnit.parse(config.summary.time_unit)
+    return None if known is None or known.days == asked.days else known.code
 
 
 def fit_options(config: Config, model: Any = None) -> dict[str, Any]:
@@ -157,6 +168,19 @@ def published_model(store: Store, version_id: str) -> Any:
         return None
 
 
+def as_asked(model: Any, config: Config) -> Any:
+    """What a published model can predict of the customers that the configuration asks for."""
+    if not config.source.amount:
+        return model.purchases if is_money(model) else model
+    if not is_money(model):
+        notify(
+            "the published model knows no money, so its predictions have no column of it; they "
+            "will when a new one is published",
+            DataWarning,
+        )
+    return model
+
+
 def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recalibration | None:
     """Learn from vintages what to correct in forecasts of the main horizon.
 
@@ -168,6 +192,7 @@ def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recal
     from clvpredict.evaluate import backtest, recalibrate
 
     options = {k: v for k, v in summary_options(config).items() if k != "currency"}
+    options["time_unit"] = other_unit(model, config) or options["time_unit"]
     try:
         results = backtest(
             str(transactions),

@@ -90,8 +90,9 @@ class Run:
             with self.steps.step("recover") as facts:
                 facts |= {"crashed": crashed, "removed": len(removed), "lock_of": gone}
                 done = None if self.dry_run else self._finish()
-                facts["says"] = f"{len(crashed)} runs had ended without a word" + (
-                    f"; version {done} is published now" if done else ""
+                facts["says"] = (
+                    f"{len(crashed)} run{'s' if len(crashed) != 1 else ''} had ended without a word"
+                    + (f"; version {done} is published now" if done else "")
                 )
         self.published = self.past.published()
         if self.published is not None:
@@ -301,8 +302,8 @@ class Run:
                 f"{self.record.gate['decision']} Look at the reasons: clvpredict show "
                 f"{self.record.run_id}; to publish the best of them all the same: --force"
             )
-        self.model = self.champion
-        return f"held back: {self.record.gate['decision']}"
+        self.model = modelling.as_asked(self.champion, self.config)
+        return f"held back: {self.record.gate['decision'].removeprefix('held back, ')}"
 
     def look_for_drift(self) -> None:
         """Compare parameters, customers and earlier predictions with what is now known."""
@@ -328,7 +329,8 @@ class Run:
             facts["alarms"] = report.alarms
             for alarm in report.alarms:
                 notify(alarm, DataWarning)
-            facts["says"] = f"{len(report.alarms) or 'no'} alarms"
+            n = len(report.alarms)
+            facts["says"] = f"{n or 'no'} alarm{'s' if n != 1 else ''}"
 
     def made(self) -> Path | None:
         """The folder of the version that this run has made."""
@@ -366,7 +368,10 @@ class Run:
     def _make_version(self) -> dict[str, Any]:
         """Let the model predict; returns the totals."""
         self._recalibrate()
-        table = predictions.predict_all(self.model, self.rfm, self.config, self.recalibration)
+        rfm, unit = self.rfm, modelling.other_unit(self.model, self.config)
+        if unit is not None:  # the published model is of before the unit was changed
+            rfm = modelling.summarise(self.landed.path, self.config, self.day, unit)
+        table = predictions.predict_all(self.model, rfm, self.config, self.recalibration)
 
         def build(folder: Path) -> dict[str, Any]:
             return self._fill(folder, table)
@@ -414,9 +419,12 @@ class Run:
         return "held back" if held else "published"
 
     def _is_current(self) -> bool:
-        """Whether what is published is of no later day."""
+        """Whether this is to be published: of a day that was asked for, unless a later one is."""
         latest = self.store.latest()
-        return latest is None or str(self.record.as_of) >= latest.as_of
+        if latest is None or self.day is None:
+            # What is newest is to be out, even where a row of a later day was taken back.
+            return True
+        return str(self.record.as_of) >= latest.as_of
 
     def _publish(self, run_id: str) -> None:
         """Put predictions to the outputs, and remember."""
