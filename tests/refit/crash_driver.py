@@ -32,6 +32,7 @@ from jobs import small
 
 import clvpredict as clv
 from clvpredict import atomic
+from clvpredict.errors import ClvError
 from clvpredict.refit import Store, drift, gate, load_config, lock, refit, targets
 
 CONFIG = """
@@ -163,8 +164,9 @@ def forked(work: Callable[[], None], log: Path) -> int:
         os.dup2(output, 2)
         work()
         code = 0
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
+        code = error.exit_code if isinstance(error, ClvError) else 1
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -183,20 +185,22 @@ def ended(pid: int) -> int:
     raise TimeoutError(f"a run hung for {_PATIENCE} s")
 
 
-def run(folder: Path, fuse: Fuse | None = None) -> int:
-    """Begin a run of the job in a folder; what its fuse saw is beside it if it comes to its end."""
+def run(folder: Path, fuse: Fuse | None = None, log: Path | None = None, wait: float = 0.0) -> int:
+    """Begin a run of the job in a folder; what came of it is beside its log."""
+    log = log or folder.with_name(f"{folder.name}.log")
 
     def work() -> None:
         if fuse is not None:
             watch(fuse)
         record = refit(
             load_config(folder / "shop.toml"),
+            wait=wait,
             on_step=None if fuse is None else lambda name, when: fuse(f"step {name} {when}"),
         )
         said = {"status": record.status, "seen": [] if fuse is None else fuse.seen}
+        said["modules"] = list(sys.modules)
         log.with_suffix(".json").write_bytes(json.dumps(said).encode())
 
-    log = folder.with_name(f"{folder.name}.log")
     return forked(work, log)
 
 
@@ -214,7 +218,7 @@ class Reader:
         going, seen = [True], set()
         while going:
             seen.add(self.folder_says())
-            time.sleep(0.001)
+            time.sleep(0.01)
         self.found.write_text(json.dumps(sorted(seen)))
 
     def folder_says(self) -> str:
@@ -413,6 +417,7 @@ class Shop:
         if (code := ended(run(folder, fuse))) != 0:
             raise RuntimeError(f"a run ended with {code}:\n{log.read_text()}")
         said: dict[str, Any] = json.loads(log.with_suffix(".json").read_text())
+        preload(said["modules"])
         return said
 
     def case(
@@ -443,6 +448,8 @@ class Shop:
                 problems.append(f"a reader saw {seen - allowed}")
         except (RuntimeError, TimeoutError, OSError, ValueError) as error:
             problems.append(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):
+                os.kill(reader.pid, signal.SIGKILL)
         if not problems:
             shutil.rmtree(folder)
         return {"case": f"{self.folder.name} {name}", "kills": kills, "problems": problems}
@@ -496,11 +503,14 @@ def operations(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def recovery(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Kill the run that ends what a killed run had begun to publish."""
     begun = shop.copy("begun")
-    if not shop.kill_at(begun, case["after"], everything):
-        raise RuntimeError(f"there is no {case['after']}")
+    noted = next(n for n, what in enumerate(shop.events) if "rename .publishing.json" in what)
+    if not shop.kill_at(begun, noted + 2, everything):
+        raise RuntimeError("a run was not killed")
     ended_by = shop.copy("ended", begun)
     events = shop.must(ended_by, Fuse(None, everything))["seen"]
     last = events.index("step recover end")
+    if not any("predictions.csv" in what for what in events[:last]):
+        raise RuntimeError("the next run did not end it")
     chosen = sorted(random.Random(case["seed"]).sample(range(last), min(case["number"], last)))
     for at in chosen:
         kept, shop.events = shop.events, events
@@ -525,7 +535,31 @@ def moments(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield shop.case(f"moment-{number}", kill)
 
 
+def together(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Several runs at once; with `wait` all come to their end, else only the first."""
+    folder, number, wait = shop.copy("together"), case["number"], case.get("wait", 0.0)
+    logs = [folder.with_name(f"together-{n}.log") for n in range(number)]
+    pids = [run(folder, log=logs[0], wait=wait)]
+    while not (folder / "store" / lock.FILE).exists():
+        time.sleep(0.002)
+    pids += [run(folder, log=log, wait=wait) for log in logs[1:]]
+    codes = [ended(pid) for pid in pids]
+    problems = [] if codes == case["codes"] else [log.read_text()[-2000:] for log in logs]
+    statuses = [r.status for r in Store.at(folder / "store").records()]
+    expected = dict(case["statuses"])
+    if {s: statuses.count(s) for s in expected} != expected or len(statuses) != number + shop.runs:
+        problems.append(f"the runs ended so: {statuses}")
+    problems += [
+        f"{name} is {content}"
+        for name, content in all_of(folder).items()
+        if content != shop.new[name]
+    ]
+    shutil.rmtree(folder)
+    yield {"case": f"{number} together", "kills": [], "problems": problems}
+
+
 KINDS = {
+    "together": together,
     "boundaries": boundaries,
     "operations": operations,
     "recovery": recovery,
@@ -548,22 +582,10 @@ def main(folder: Path, plan: list[dict[str, Any]]) -> None:
     print(json.dumps(outcomes))
 
 
-def preload(folder: Path) -> None:
-    """Import what a run imports, without the threads that a run leaves."""
-
-    def work() -> None:
-        trial = folder / "trial"
-        trial.mkdir(parents=True)
-        opened(trial, "all")
-        deliver(trial, ORDERS, MONTHS[0])
-        refit(trial / "shop.toml")
-        all_of(trial)
-        (folder / "modules.json").write_text(json.dumps(sorted(sys.modules)))
-
-    if ended(forked(work, folder / "trial.log")):
-        raise RuntimeError((folder / "trial.log").read_text())
-    for name in json.loads((folder / "modules.json").read_text()):
-        if name.partition(".")[0] != "__main__":
+def preload(names: list[str]) -> None:
+    """Import what a run has imported, without the threads that a run leaves."""
+    for name in names:
+        if name != "__main__" and name not in sys.modules:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
 
@@ -573,5 +595,4 @@ ORDERS = small(clv.load_cdnow(), 100)
 if __name__ == "__main__":
     where = Path(sys.argv[1])
     where.mkdir(parents=True, exist_ok=True)
-    preload(where)
     main(where, json.loads(sys.argv[2]))

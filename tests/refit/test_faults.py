@@ -6,14 +6,16 @@ computes is of no interest here, so neither gate nor drift report is made, unles
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import crash_driver as shops
@@ -21,18 +23,15 @@ import duckdb
 import pandas as pd
 import pytest
 
+from clvpredict import atomic
 from clvpredict.cli.show_runs import ended_by_signal
-from clvpredict.errors import ArtefactError, DataError, DataWarning
-from clvpredict.refit import Store, drift, gate, load_config, lock, refit
+from clvpredict.errors import ArtefactError, DataError
+from clvpredict.refit import Store, load_config, lock, refit
 from clvpredict.refit import records as records_module
 from clvpredict.refit.errors import LockedError, PublishError, SourceError
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's capabilities")
 OLD, NEW = shops.MONTHS
-
-
-REAL = {gate: "judge_candidates", drift: "drift_report"}
-REAL_ONES = {module: getattr(module, name) for module, name in REAL.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -334,6 +333,101 @@ def test_one_output_that_fails_keeps_no_other_from_it(shop, monkeypatch):
     assert (record.status, record.champion) == ("unchanged", record.version)
     with contextlib.closing(sqlite3.connect(shop.folder / "shop.sqlite")) as database:
         assert database.execute("SELECT count(*) FROM predictions").fetchone()[0] > 90
+
+
+# --- full disks -----------------------------------------------------------------------------
+
+KiB = 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, of 16 MiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(where)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount; full disks are played by a writer that fails")
+    if done.returncode:
+        pytest.skip(f"full disks are played by a writer that fails; mount: {done.stderr.strip()}")
+    yield where
+    subprocess.run(["umount", "--lazy", where], check=True)
+
+
+def on_a_full_disk(shop):
+    """A run finds no room: it says so, is recorded, and leaves the old or the new predictions."""
+    before = len(shop.store.records())
+    with pytest.raises((OSError, PublishError), match=r"No space left.*shop") as caught:
+        shop.run()
+    assert shop.csv in (shop.old, shop.new)
+    shop.version.check()
+    assert lock.read_owner(shop.store.folder) is None
+    record, *others = shop.store.records()
+    assert before <= len(others) + 1
+    if len(others) == before:
+        assert record.status == "failed"
+        assert "No space left" in record.error["message"]
+    assert getattr(caught.value, "exit_code", 1) == (record.exit_code or 1)
+    return record if len(others) == before else None
+
+
+def then_there_is_room(shop):
+    record = shop.run()
+    assert record.status in ("published", "unchanged")
+    assert shop.csv == shop.new
+    assert shop.version.id == shop.new_version
+    assert list(shop.folder.rglob("*.tmp")) == []
+    assert list(shop.folder.rglob("room")) == []
+    assert list((shop.store.folder / "work").iterdir()) == []
+
+
+def with_room(shop, disk, room):
+    """Run with so many KiB free, and then with enough; returns the step that found no room."""
+    on_disk = shop.copy(disk / "shop")
+    on_disk.old, on_disk.new, on_disk.new_version = shop.old, shop.new, shop.new_version
+    found = os.statvfs(disk)
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes(found.f_bavail * found.f_bsize - room * KiB))
+    record = on_a_full_disk(on_disk)
+    ballast.unlink()
+    then_there_is_room(on_disk)
+    shutil.rmtree(on_disk.folder)
+    return record and record.error["step"]
+
+
+# What is free when a run begins; it keeps 128 KiB of it for its record.
+@pytest.mark.parametrize("room", [8, 136, 160, 208])
+def test_a_disk_that_is_full(shop, small_disk, room):
+    with_room(shop, small_disk, room)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_every_step(shop, small_disk):
+    steps = [with_room(shop, small_disk, room) for room in range(0, 224, 4)]
+    assert {None, "read", "predict", "publish"} <= set(steps)
+
+
+@pytest.mark.parametrize(
+    "writes", [13, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 33) if n != 13)]
+)
+def test_a_writer_that_finds_no_room(shop, monkeypatch, writes):
+    flush, left = atomic._flush, [writes]
+
+    def full(path):
+        left[0] -= 1
+        if left[0] <= 0 and path.is_file():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_flush", full)
+        with pytest.raises((OSError, PublishError), match=r"No space left.*shop"):
+            shop.run()
+    assert shop.csv in (shop.old, shop.new)
+    shop.version.check()
+    then_there_is_room(shop)
 
 
 # --- signals --------------------------------------------------------------------------------
