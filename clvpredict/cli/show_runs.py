@@ -6,7 +6,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,12 @@ _KEPT = ("run_id", "status", "exit_code", "as_of", "started", "ended", "version"
 _METRICS = {
     "crps": "CRPS",
     "bias_percent": "bias, %",
-    "pit_ks": "PIT distance",
-    "value_crps": "value CRPS",
-    "value_bias_percent": "value bias, %",
+    "pit_ks": "PIT\ndistance",
+    "value_crps": "value\nCRPS",
+    "value_bias_percent": "value\nbias, %",
 }
+# Of a fingerprint, which is compared and not read.
+_DIGITS = 12
 _ENDS = {
     "published": "Published version {version}.",
     "unchanged": "Nothing has changed: version {version} stays.",
@@ -56,8 +58,9 @@ def told(session: Session, form: str) -> Iterator[None]:
 
     handler: logging.Handler = _Words(session)
     if form == "json":
+        silent = session.console.quiet
+        handler = logging.NullHandler() if silent else logging.StreamHandler(sys.stdout)
         session.console.quiet = True
-        handler = logging.NullHandler() if session.as_json else logging.StreamHandler(sys.stdout)
     with listened(handler, logging.INFO if form == "json" else logging.DEBUG):
         yield
 
@@ -93,12 +96,20 @@ def _warnings_by_name() -> dict[str, type[Warning]]:
 _NAMED = _warnings_by_name()
 
 
+class EndedBySignal(SystemExit):
+    """A run that was told to end."""
+
+    def __str__(self) -> str:
+        """Say by what, for the record."""
+        return f"the run was told to end ({signal.Signals(int(self.code or 0) - 128).name})"
+
+
 @contextlib.contextmanager
 def ended_by_signal() -> Iterator[None]:
     """Let a run that is told to end (systemd, kill) end as by Ctrl-C: recorded and cleaned up."""
 
     def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
+        raise EndedBySignal(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -175,7 +186,8 @@ def run(session: Session, record: RunRecord) -> None:
             for why, n in record.input["left_out"].items()
             if n
         ]
-    lines += [(k.replace("_", " "), f"{v:,.1f}") for k, v in record.facts.get("totals", {}).items()]
+    predicted = {k: v for k, v in record.facts.get("totals", {}).items() if k != "customers"}
+    lines += [(k.replace("_", " "), f"{v:,.1f}") for k, v in predicted.items()]
     show.pairs(session, f"Run {record.run_id} of {record.name}", lines)
     failed = [row for row in record.checks if not row["ok"]]
     if record.checks:
@@ -228,12 +240,17 @@ def _forecast(model: str, kind: str) -> str:
 
 def plan(session: Session, config: Config) -> None:
     """What a configuration does."""
-    from clvpredict.refit.describe import describe
+    from clvpredict.errors import DataWarning
+    from clvpredict.refit import secrets
+    from clvpredict.refit.describe import describe, variables
 
     rows = describe(config)
     session.facts["config"] = {"path": str(config.path), "digest": config.digest}
     session.facts["plan"] = dict(rows)
     show.pairs(session, f"{config.path} can be used", rows)
+    # Where this is typed is seldom where the job will run.
+    if absent := secrets.missing(variables(config)):
+        session.receive(f"here, {secrets.not_set(absent)}", DataWarning)
     session.say(f"Try it without publishing: clvpredict refit {config.path} --dry-run", "bold")
 
 
@@ -241,10 +258,10 @@ def difference(session: Session, found: Difference) -> None:
     """Two runs side by side."""
     for name, side in (("a", found.a), ("b", found.b)):
         session.say(f"{name}: version {side['version']} of {side['as_of']}, run {side['run_id']}")
+    _parameters(session, found.parameters)
     for title, table in (
-        ("Parameters", found.parameters),
         ("Gate", found.gate),
-        ("Input", found.input),
+        ("Input", found.input.map(_shortened)),
         ("Options that differ", found.options),
         ("Totals", found.totals),
     ):
@@ -255,3 +272,34 @@ def difference(session: Session, found: Difference) -> None:
     if len(found.customers):
         title = f"Moved most in {found.moved_by}"
         show.frame(session, title, found.customers.set_index("customer_id"))
+
+
+def _parameters(session: Session, found: pd.DataFrame) -> None:
+    """Estimates of both sides, each with its interval in one cell."""
+    apart = found["overlap"] == False  # noqa: E712  # None where there are no intervals
+    rows = [
+        {
+            "": f"{row['model']} {row['parameter']}",
+            **{side: _with_interval(row, side) for side in "ab"},
+            "change": "" if pd.isna(row["change"]) else f"{row['change']:+.1%}",
+        }
+        for row in found.to_dict("records")
+    ]
+    table = pd.DataFrame(rows)
+    table["change"] += pd.Series(["*" if far else "" for far in apart], dtype=str)
+    show.frame(session, "Parameters, with 95 % intervals", table.set_index(""))
+    if apart.any():
+        session.say("  * the intervals do not meet")
+
+
+def _with_interval(row: Mapping[Any, Any], side: str) -> str:
+    values = [row[f"{side}{end}"] for end in ("", "_lower", "_upper")]
+    if pd.isna(values[0]):
+        return "none"
+    estimate, lower, upper = (f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in values)
+    return estimate if pd.isna(values[1]) else f"{estimate} ({lower} to {upper})"
+
+
+def _shortened(value: Any) -> Any:
+    """Digits that nobody reads to their end."""
+    return f"{value[:_DIGITS]}..." if isinstance(value, str) and len(value) > 2 * _DIGITS else value

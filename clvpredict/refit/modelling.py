@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clvpredict.errors import (
     ArtefactError,
     ConvergenceError,
+    DataError,
     DataWarning,
     OptionError,
+    Problem,
     notify,
 )
 from clvpredict.options import TimeUnit
@@ -63,7 +66,18 @@ def summarise(
 
     options = summary_options(config)
     options["time_unit"] = unit or options["time_unit"]
-    return rfm_summary(str(transactions), observation_end=end, **options)
+    try:
+        return rfm_summary(str(transactions), observation_end=end, **options)
+    except DataError as error:
+        problems = [_at_the_source(problem, transactions) for problem in error.problems]
+        raise DataError(error.subject, problems) from None
+
+
+def _at_the_source(problem: Problem, transactions: Path) -> Problem:
+    """Give advice that can be followed: what was read is the run's own file, and soon gone."""
+    if str(transactions) not in problem.fix:
+        return problem
+    return replace(problem, fix="mend such rows where they come from, and run again")
 
 
 def other_unit(model: Any, config: Config) -> str | None:

@@ -57,5 +57,7 @@ class Past:
 
     def versions(self) -> list[Version]:
         """Versions that were published, newest first."""
-        known = {r.version for r in self.runs() if r.status in _PUBLISHED}
+        # A run may have died after it had published; the next one finds nothing new.
+        out = (*_PUBLISHED, "unchanged")
+        known = {r.version for r in self.runs() if r.status in out}
         return [v for v in self._store.versions() if v.id in known]

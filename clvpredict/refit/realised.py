@@ -169,12 +169,19 @@ def alarms(table: pd.DataFrame) -> list[str]:
             wrong = both if len(both) == 2 else []
         for row in wrong:
             ratio = row["observed"] / row["predicted"] if row["predicted"] > 0 else np.inf
+            came, expected, low, high = (
+                _said(row[c]) for c in ("observed", "predicted", "lower", "upper")
+            )
             found.append(
-                f"{quantity} of {row['as_of']} to {row['until']}: {row['observed']:,.4g} came, "
-                f"{row['predicted']:,.4g} ({row['lower']:,.4g} to {row['upper']:,.4g}) had been "
-                f"predicted by version {row['version']}, {ratio:.2g} times as much"
+                f"{quantity} of {row['as_of']} to {row['until']}: {came} came, {expected} "
+                f"({low} to {high}) had been predicted by version {row['version']}, {ratio:.2g} "
+                "times as much"
             )
     return found
+
+
+def _said(total: float) -> str:
+    return f"{total:,.0f}" if abs(total) >= 1000 else f"{total:,.4g}"
 
 
 def _beyond(table: pd.DataFrame, miss: float, factor: float, usual: float) -> list[dict[Any, Any]]:
