@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +13,7 @@ import pandas as pd
 
 from clvpredict.errors import ClvError, DataWarning
 from clvpredict.options import TimeUnit
+from clvpredict.refit.sample import sampled
 from clvpredict.rfm import PREDICTIONS_KEY, Array
 
 #: Of more customers, about so many are looked at.
@@ -118,7 +117,9 @@ def realised(
     """
     unit = TimeUnit.parse(options.get("time_unit", "D"))
     rows: list[dict[str, Any]] = []
-    with _sampled(transactions, options, customers) as log:
+    name = str(options.get("customer_id", "customer_id"))
+    with sampled(transactions, name, customers, SAMPLE) as path:
+        log = Log(path, options)
         for asked in _questions(versions, pd.Timestamp(end), unit, most):
             said = {
                 "kind": asked.kind,
@@ -360,24 +361,3 @@ def _together(split: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, p
         return split, table
     one, other = (f.assign(customer_id=f["customer_id"].astype(str)) for f in (split, table))
     return one, other
-
-
-@contextmanager
-def _sampled(transactions: Path, options: Mapping[str, Any], customers: int) -> Iterator[Log]:
-    """Give the transactions; of many customers, those of some, chosen by their ids."""
-    every = -(-customers // SAMPLE)
-    if every <= 1:
-        yield Log(transactions, options)
-        return
-    from clvpredict.transactions.engine import Engine
-
-    name = '"' + str(options.get("customer_id", "customer_id")).replace('"', '""') + '"'
-    engine = Engine()
-    try:
-        with tempfile.TemporaryDirectory(dir=transactions.parent) as folder:
-            path = Path(folder) / "sample.parquet"
-            rows = engine.raw.read_parquet(str(transactions))
-            rows.filter(f"hash({name}) % {every} = 0").write_parquet(str(path))
-            yield Log(path, options)
-    finally:
-        engine.close()
