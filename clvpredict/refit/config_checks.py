@@ -162,6 +162,12 @@ def _predict(config: Config) -> Findings:
             yield from _discounting(config, horizon)
     if predict.costs is not None:
         yield from _unit(("predict", "costs", "period"), predict.costs.period)
+        if predict.recalibrate:
+            yield Finding(
+                ("predict", "recalibrate"),
+                "corrects purchases and their value, and knows no costs; remove one of them",
+                (("predict", "costs"),),
+            )
 
 
 def _discounting(config: Config, horizon: str) -> Findings:

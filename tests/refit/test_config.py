@@ -181,6 +181,7 @@ def test_every_key_of_a_wrong_type_is_told_by_its_line_and_what_it_must_be(tmp_p
         ("[predict]\nhorizons = ['0W']", "has '0W', which is no length of time"),
         ("[predict.costs]\nperiod = 'Q'", "[predict.costs] period"),
         ("[predict.costs]\nreturn_rate = 8", "must be a share from 0 to 1"),
+        ("[predict]\nrecalibrate = true\n[predict.costs]\nservice_cost = 1.5", "knows no costs"),
         ("[predict]\ndiscounting = 'lifetimes'\nhorizons = ['1W']", "a month or more"),
         ("[segments]\noptions = {share = [1]}", "Did you mean 'shares'?"),
         ("[segments]\noptions = {shares = [0.5, 0.6]}", "add up to 1"),
