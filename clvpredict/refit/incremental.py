@@ -165,10 +165,13 @@ def window(table: ir.Table, folder: Path, identity: str, late_days: int) -> Wind
     try:
         ledger = _load(folder)
     except (ArtefactError, OSError, ValueError, KeyError, TypeError) as error:
-        return Window(table, why=f"the ledger cannot be used: {error}")
+        ledger, why = None, f"the ledger cannot be used: {error}"
+    else:
+        why = "nothing is known yet"
+    # Parts of runs that were killed or rejected, each of which may be all of the source.
+    remove_others(folder, () if ledger is None else ledger.parts)
     if ledger is None:
-        return Window(table, why="nothing is known yet")
-    remove_others(folder, ledger.parts)
+        return Window(table, why=why)
     if ledger.identity != identity:
         return Window(table, why="the source, its columns or their types are others than before")
     start = ledger.cut(late_days)
