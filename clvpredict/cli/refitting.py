@@ -22,6 +22,7 @@ Wait = Annotated[
     float, typer.Option(min=0, help="Seconds to wait for another run in the same store.")
 ]
 RunOrVersion = "A run or a version (its id, or how it begins), or latest."
+OneRun = "A run, or the version that it made (an id, or how it begins); latest is the last started."
 
 
 @app.command(rich_help_panel=SCHEDULED)
@@ -116,16 +117,17 @@ def runs(
 
 @app.command(rich_help_panel=SCHEDULED)
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=RunOrVersion)] = "latest",
+    run: Annotated[str, typer.Argument(metavar="RUN", help=OneRun)] = "latest",
     config: OfConfig = Path(CONFIG),
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Show one run: its input, checks, models, gate, drift and outputs."""
     from clvpredict.cli import show_runs
+    from clvpredict.refit.manage import run_of
 
     with opened("show", "", as_json, quiet) as session:
-        record = show_runs.store_of(config).record(run)
+        record = run_of(show_runs.store_of(config), run)
         session.facts["run"] = record.model_dump(mode="json")
         show_runs.run(session, record)
 

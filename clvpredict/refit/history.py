@@ -29,10 +29,6 @@ def keep_history(config: Config, store: Store) -> str:
     str
         What was done, in words.
     """
-    from clvpredict.business import append_history, read_history
-    from clvpredict.refit.predictions import terms
-    from clvpredict.store import load_model, load_recalibration, read_table
-
     latest = store.latest()
     if latest is None:
         return "nothing is published"
@@ -42,6 +38,10 @@ def keep_history(config: Config, store: Store) -> str:
     told = {"version": latest.version, "as_of": latest.as_of}
     if path.exists() and _noted(noted) == told:
         return "the history knows it"
+    from clvpredict.business import append_history, read_history
+    from clvpredict.refit.predictions import terms
+    from clvpredict.store import load_model, load_recalibration, read_table
+
     model = load_model(version.file("model"))
     table = read_table(version.file("predictions.parquet"))
     recalibration = None

@@ -59,6 +59,27 @@ def find(store: Store, name: str) -> tuple[Version, RunRecord | None]:
     return version, record if record.gate is not None else _maker(store, version) or record
 
 
+def run_of(store: Store, name: str) -> RunRecord:
+    """Find a run by its id, by a version that it made, or as ``"latest"``: the last started.
+
+    Raises
+    ------
+    OptionError
+        If there is none, or the one that made the version was removed.
+    ArtefactError
+        If it cannot be read.
+    """
+    if not (name and any(v.startswith(name) for v in store.version_ids())):
+        return store.record(name)
+    version, record = find(store, name)
+    if record is None:
+        raise OptionError(
+            f"no run is left that made or used version {version.id}; older ones may have been "
+            "removed ([retention] runs). See what there is: clvpredict runs"
+        )
+    return record
+
+
 def _maker(store: Store, version: Version) -> RunRecord | None:
     """The run that made a version; else the last that used it, if there is one."""
     used = [r for r in store.records() if r.version == version.id]

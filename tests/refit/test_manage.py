@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from clvpredict.errors import ArtefactError, DataWarning, OptionError
 from clvpredict.refit.difference import difference
 from clvpredict.refit.errors import LockedError, PublishError
 from clvpredict.refit.lock import lock
-from clvpredict.refit.manage import find, rollback
+from clvpredict.refit.manage import find, rollback, run_of
 from clvpredict.refit.store import Store
 from clvpredict.refit.versions import PREDICTIONS
 
@@ -144,6 +145,15 @@ def test_versions_are_found_by_whatever_names_them(config, shop, three):
 
 
 # --- difference -----------------------------------------------------------------------------
+
+
+def test_runs_are_found_by_the_versions_that_they_made(config, shop, three):
+    made = shop.records()[-1]
+    assert run_of(shop, str(made.version)[:10]) == run_of(shop, made.run_id) == made
+    assert run_of(shop, "latest") == shop.records()[0]
+    shutil.rmtree(shop.run_folder(made.run_id))
+    with pytest.raises(OptionError, match="no run is left"):
+        run_of(shop, str(made.version))
 
 
 def test_runs_side_by_side(config, shop):
