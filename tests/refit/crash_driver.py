@@ -62,6 +62,7 @@ OUTPUTS = {
 }
 MONTHS = ("1998-03", "1998-04")
 _PATIENCE = 120.0  # seconds; longer is hung
+_EARLY = 12  # changes of files of a run that has not looked at what is published yet
 _FILE_EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
 
 
@@ -435,7 +436,8 @@ class Shop:
             # The next run is not within the minute for which a beginner's files are spared.
             for path in folder.rglob(".*.tmp"):
                 os.utime(path, (time.time() - 3600,) * 2)
-            known = Store.at(folder / "store").latest() if kills else None
+            begun = (folder / "store" / "store.json").exists()
+            known = Store.at(folder / "store").latest() if begun else None
             said = self.must(folder)
             dead = len(kills) + (0 if of is None else 1)
             expected = "unchanged" if said["status"] == "unchanged" else "published"
@@ -511,11 +513,18 @@ def recovery(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     last = events.index("step recover end")
     if not any("predictions.csv" in what for what in events[:last]):
         raise RuntimeError("the next run did not end it")
-    chosen = sorted(random.Random(case["seed"]).sample(range(last), min(case["number"], last)))
-    for at in chosen:
-        kept, shop.events = shop.events, events
-        yield shop.case(f"recovery-{at}", one(shop, at), begun)
-        shop.events = kept
+    rng = random.Random(case["seed"])
+    early = rng.sample(range(_EARLY), _EARLY)
+    chosen = sorted(rng.sample(range(_EARLY, last), min(case["number"], last - _EARLY)))
+    for number, late in enumerate(chosen):
+        places = [early[number % _EARLY], late] if case.get("twice") else [late]
+
+        def kill(folder: Path, places: list[int] = places) -> Iterator[str]:
+            for at in places:
+                if shop.kill_at(folder, at, everything):
+                    yield f"{at}: {events[at]} (after {places[: places.index(at)]})"
+
+        yield shop.case(f"recovery-{late}", kill, begun)
 
 
 def moments(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:

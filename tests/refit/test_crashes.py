@@ -38,9 +38,9 @@ def test_twenty_kills(tmp_path):
     kills = played(
         tmp_path,
         # One run after the other dies at the next boundary of steps.
-        {"kind": "boundaries", "outputs": "csv", "chain": True, "every": 2},
+        {"kind": "boundaries", "outputs": "csv", "chain": True, "every": 3},
         # What a killed run had begun to publish is ended by one that is killed too.
-        {"kind": "recovery", "outputs": "csv", "number": 9, "seed": 1},
+        {"kind": "recovery", "outputs": "csv", "twice": True, "number": 6, "seed": 1},
         {"kind": "operations", "outputs": "csv", "since": LATE, "number": 2, "seed": 2},
     )
     assert len(kills) == 20
@@ -58,20 +58,20 @@ def test_kills_at_every_boundary_of_steps(tmp_path):
 def test_kills_at_operations_on_files_and_databases(tmp_path):
     kills = played(
         tmp_path,
-        {"kind": "operations", "outputs": "all", "since": LATE, "number": 40, "seed": 3},
-        {"kind": "operations", "outputs": "all", "number": 10, "seed": 4},
-        {"kind": "recovery", "outputs": "all", "number": 20, "seed": 5},
+        {"kind": "operations", "outputs": "all", "since": LATE, "number": 30, "seed": 3},
+        {"kind": "operations", "outputs": "all", "number": 8, "seed": 4},
+        {"kind": "recovery", "outputs": "all", "number": 16, "seed": 5},
     )
-    assert len(kills) == 70
+    assert len(kills) == 54
 
 
 @pytest.mark.slow
 def test_kills_of_the_first_run(tmp_path):
     kills = played(
         tmp_path,
-        {"kind": "operations", "outputs": "csv", "first": True, "number": 20, "seed": 6},
+        {"kind": "operations", "outputs": "csv", "first": True, "number": 16, "seed": 6},
     )
-    assert len(kills) == 20
+    assert len(kills) == 16
 
 
 @pytest.mark.slow
