@@ -345,6 +345,7 @@ def test_8_predictions_that_cannot_be_written(job):
 # --- how it is said ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_line_of_json_a_step(job):
     job.call("rollback")
     job.change(('#format = "text"', 'format = "json"'), SHUT[::-1])

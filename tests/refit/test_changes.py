@@ -53,6 +53,7 @@ def of_april(orders, unit, **more):
     return clv.rfm_summary(rows, time_unit=unit, **more)
 
 
+@pytest.mark.slow
 def test_a_champion_in_another_unit_predicts_in_its_own(job, orders, champion):
     job.deliver("1998-04")
     record = job.run("", IN_DAYS, SHUT)
@@ -61,6 +62,7 @@ def test_a_champion_in_another_unit_predicts_in_its_own(job, orders, champion):
     pd.testing.assert_frame_equal(pd.read_parquet(job.published()), expected)
 
 
+@pytest.mark.slow
 def test_where_there_is_no_money_any_more_a_champion_predicts_purchases(job, orders, champion):
     job.deliver("1998-04")
     # Rows that differ in their amounts alone are copies of one another without them.
@@ -84,6 +86,7 @@ def test_a_champion_that_knows_no_money_says_so(orders, tmp_path):
     assert "clv" not in pd.read_csv(job.csv)
 
 
+@pytest.mark.slow
 def test_what_is_newest_is_published_though_a_later_day_was(job):
     later = job.run(as_of="1998-04-10")
     assert (later.status, later.as_of) == ("published", "1998-04-10")

@@ -124,6 +124,7 @@ def test_a_table_of_other_columns_or_types_is_replaced(database: Database) -> No
     assert database.tables() == ["pred", "pred_manifest"]
 
 
+@pytest.mark.slow
 def test_days_stay_beside_one_another(database: Database) -> None:
     database.put(predictions(3), partition=True)
     database.put(predictions(5), partition=True, as_of="2026-11-23")

@@ -137,6 +137,7 @@ def while_it_is_read(monkeypatch, *changes):
     monkeypatch.setattr(connect, "write_parquet", read)
 
 
+@pytest.mark.slow
 def test_a_source_that_is_replaced_while_it_is_read_is_read_again(shop, monkeypatch):
     path = shop.folder / "orders" / "1998-04.csv"
     whole = path.read_bytes()
@@ -298,6 +299,7 @@ def refused(shop, match):
     assert lock.read_owner(shop.store.folder) is None
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_target_that_is_read_only(shop):
     (shop.folder / "out").chmod(0o555)

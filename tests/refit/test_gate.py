@@ -156,6 +156,7 @@ OFF = GateConfig.model_validate(
 )
 
 
+@pytest.mark.slow
 def test_a_champion_in_days_and_without_money(path):
     """Scores of purchases have no unit; the fit is the same in weeks."""
     daily, weekly = fitted(path, time_unit="D"), fitted(path)

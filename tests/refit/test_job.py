@@ -195,6 +195,7 @@ def test_a_locked_store_is_left_alone(job):
     assert job.store.record("latest").exit_code == 6
 
 
+@pytest.mark.slow
 def test_a_target_that_cannot_be_written(job):
     latest = job.store.latest()
     job.deliver("1998-04")

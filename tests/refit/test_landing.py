@@ -147,6 +147,7 @@ def test_as_of_leaves_out_later_days_and_later_arrivals(
     assert pd.read_parquet(by_arrival.path)["customer_id"].tolist() == ["7", "8", "guest"]
 
 
+@pytest.mark.slow
 def test_days_are_those_of_the_time_zone(orders: pd.DataFrame, tmp_path: Path) -> None:
     path = write_csv(orders.iloc[:2], tmp_path / "orders.csv")
     days = {
