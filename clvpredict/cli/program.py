@@ -9,8 +9,9 @@ import typer
 EXIT_CODES = (
     "Exit codes: 0 fine; 2 an option cannot be used as it is; 3 the data or a saved model are "
     "missing, unreadable, in another time unit, or have problems; 4 a model did not converge; "
-    "1 anything else, such as a full disk. Of refit also: 5 held back, 6 another run is on, 7 the "
-    "source is not reached, 8 not published everywhere."
+    "1 anything else, such as a full disk. Of refit also: 4 no model is good enough, and none is "
+    "published; 5 held back, 6 another run is on, 7 the source is not reached, 8 not published "
+    "everywhere."
 )
 # As --help lists them: the way of the data.
 _ORDER = (

@@ -78,9 +78,10 @@ def refit(
 ) -> None:
     """Read, check, fit, judge, predict and publish, as the configuration says.
 
-    Exit codes besides the usual ones: 5 the new models were held back and the published one
-    predicted; 6 another run holds the store; 7 the source could not be reached; 8 the
-    predictions could not be written everywhere. What was published before stays readable.
+    Exit codes besides the usual ones: 4 no model is good enough, and none is published that could
+    predict; 5 the new models were held back and the published one predicted; 6 another run holds
+    the store; 7 the source could not be reached; 8 the predictions could not be written
+    everywhere. What was published before stays readable.
     """
     from clvpredict.cli import show_runs
     from clvpredict.refit import load_config

@@ -26,7 +26,8 @@ class SourceError(ClvError, OSError):
 class HeldBackError(ClvError, RuntimeError):
     """No candidate is good enough to be published, and no published model could predict."""
 
-    exit_code = HELD_BACK
+    # As where none converged: there are no new predictions. With them it would be HELD_BACK.
+    exit_code = 4
 
 
 class PublishError(ClvError, OSError):

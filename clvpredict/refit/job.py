@@ -13,7 +13,7 @@ from typing import Any
 from clvpredict.errors import ClvError, DataError, DataWarning, OptionError, notify
 from clvpredict.refit import secrets
 from clvpredict.refit.config import Config, load_config
-from clvpredict.refit.errors import HELD_BACK, HeldBackError
+from clvpredict.refit.errors import HELD_BACK
 from clvpredict.refit.files import now
 from clvpredict.refit.lock import lock
 from clvpredict.refit.records import RunRecord, Status
@@ -156,8 +156,6 @@ def _exit_code_of(error: BaseException) -> int:
 
 
 def _status_of(error: BaseException, step: str) -> Status:
-    if isinstance(error, HeldBackError):
-        return "held back"
     at_checks = isinstance(error, DataError) and step in ("read", "check", "summarise")
     return "rejected" if at_checks else "failed"
 

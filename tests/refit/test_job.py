@@ -150,7 +150,7 @@ def test_with_nothing_published_no_bad_model_comes_out(tmp_path, orders):
     with pytest.raises(HeldBackError, match="no model is published that could predict"):
         job.run("", SHUT)
     record = job.store.record("latest")
-    assert (record.status, record.exit_code) == ("held back", 5)
+    assert (record.status, record.exit_code) == ("failed", 4)
     assert not job.csv.exists()
     assert job.store.latest() is None
 
