@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from clvpredict.errors import ArtefactError, DataWarning, notify
 from clvpredict.refit.published import Latest
 from clvpredict.refit.records import RunRecord
 from clvpredict.refit.store import Store
@@ -56,8 +57,17 @@ class Past:
         return None
 
     def versions(self) -> list[Version]:
-        """Versions that were published, newest first."""
-        # A run may have died after it had published; the next one finds nothing new.
+        """Versions that were published, newest first; damaged ones are named in a warning."""
+        # A run that died after it had published may be known by the next one only.
         out = (*_PUBLISHED, "unchanged")
         known = {r.version for r in self.runs() if r.status in out}
-        return [v for v in self._store.versions() if v.id in known]
+        return [v for v in self._store.versions() if v.id in known and _is_whole(v)]
+
+
+def _is_whole(version: Version) -> bool:
+    try:
+        version.check()
+    except ArtefactError as error:
+        notify(f"a version is left out: {error}", DataWarning)
+        return False
+    return True

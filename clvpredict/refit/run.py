@@ -100,6 +100,19 @@ class Run:
             self.champion = modelling.published_model(store, self.published.version)
             if self.champion is None:
                 self.published = None
+            else:
+                self._acknowledge(self.published)
+
+    def _acknowledge(self, published: Latest) -> None:
+        """Let a run that died after it had published count as one that did."""
+        died = next((r for r in self.past.runs() if r.run_id == published.run_id), None)
+        if died is None or died.status != "crashed":
+            return
+        by_published = self.store.version(published.version).facts["by_published"]
+        died.status = "held back" if by_published else "published"
+        self.store.save(died)
+        if self.day is None and not self.dry_run:
+            keep_history(self.config, self.store)
 
     def _finish(self) -> str | None:
         try:

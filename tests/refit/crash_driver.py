@@ -372,6 +372,9 @@ def after_the_next(
     killed = statuses[1 : len(statuses) - runs]
     if statuses[0] != status or set(killed) - {"crashed", "published"} or len(killed) > dead:
         problems.append(f"the runs ended so: {statuses}")
+    latest = store.latest()
+    if latest is None or store.record(latest.run_id).status != "published":
+        problems.append(f"what is published is of a run that did not: {statuses}")
     if "running" in statuses:
         problems.append("a run that was killed is not marked")
     if (len(store.version_ids())) != runs + 1:

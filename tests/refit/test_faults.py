@@ -26,12 +26,13 @@ import pytest
 from clvpredict import atomic
 from clvpredict.cli.show_runs import ended_by_signal
 from clvpredict.errors import ArtefactError, DataError
-from clvpredict.refit import Store, load_config, lock, refit
+from clvpredict.refit import Store, drift, load_config, lock, refit
 from clvpredict.refit import records as records_module
 from clvpredict.refit.errors import LockedError, PublishError, SourceError
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's capabilities")
 OLD, NEW = shops.MONTHS
+DRIFT_REPORT = drift.drift_report
 
 
 @pytest.fixture(autouse=True)
@@ -555,6 +556,18 @@ def test_a_published_version_that_was_damaged(shop, damage, delivery):
     again = shop.run()
     assert again.status == "unchanged"
     assert not any(damaged.id in w["message"] for w in again.warnings)
+
+
+@pytest.mark.slow
+def test_an_earlier_version_that_was_damaged_is_left_out_of_the_drift(shop, monkeypatch):
+    early = shop.version
+    shop.run()
+    flip(early.path / "predictions.parquet", 0)
+    monkeypatch.setattr(drift, "drift_report", DRIFT_REPORT)
+    shops.deliver(shop.folder, shops.ORDERS, "1998-05")
+    record = shop.run()
+    assert record.status == "published"
+    assert any(early.id in w["message"] for w in record.warnings)
 
 
 @pytest.mark.slow
