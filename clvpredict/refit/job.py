@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -152,6 +153,8 @@ def _recorded(store: Store, record: RunRecord, steps: Steps) -> Iterator[None]:
 def _exit_code_of(error: BaseException) -> int:
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         return error.code
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
     return error.exit_code if isinstance(error, ClvError) else ClvError.exit_code
 
 

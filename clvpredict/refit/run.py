@@ -300,6 +300,8 @@ class Run:
                 self.chosen = verdict.chosen
                 if not verdict.publish and self.force:
                     self.chosen = verdict.best
+                    said = f"forced, though it should be {verdict.decision}"
+                    self.record.gate["decision"] = said
                 facts |= {"publish": verdict.publish, "chosen": self.chosen}
             facts["says"] = self._settle()
 
