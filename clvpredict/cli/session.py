@@ -119,6 +119,8 @@ class Session:
         code = error.exit_code if isinstance(error, ClvError) else ClvError.exit_code
         text = printable(str(error))
         typer.secho(f"Error: {text}", err=True, fg="red")
+        for note in getattr(error, "__notes__", ()):
+            typer.secho(note, err=True)
         hints = self._hints(text)
         if "convert_unit" in text:
             hints.append("the unit is given to clvpredict summarize --time-unit")

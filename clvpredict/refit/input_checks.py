@@ -281,6 +281,8 @@ def _median_ratio(
 
 
 def _duplicates(now: Mapping[str, Any], before: Sequence[Mapping[str, Any]], limit: float) -> Found:
+    if (now["all"]["amounts"] is None) != (before[0]["all"]["amounts"] is None):
+        return None, True, "rows had amounts in one of the two runs, so copies cannot be compared"
     then, new, old = before[0]["all"], now["new"], now["earlier"]
     usual = then["copies"] / max(before[0]["rows"], 1)
     arrived = new["rows"] + max(old["rows"] - then["rows"], 0)

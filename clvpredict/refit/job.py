@@ -14,7 +14,7 @@ from typing import Any
 from clvpredict.errors import ClvError, DataError, DataWarning, OptionError, notify
 from clvpredict.refit import secrets
 from clvpredict.refit.config import Config, load_config
-from clvpredict.refit.errors import HELD_BACK
+from clvpredict.refit.errors import HELD_BACK, LockedError
 from clvpredict.refit.files import now
 from clvpredict.refit.lock import lock
 from clvpredict.refit.records import RunRecord, Status
@@ -142,6 +142,7 @@ def _recorded(store: Store, record: RunRecord, steps: Steps) -> Iterator[None]:
             "message": secrets.redact(str(error)) or type(error).__name__,
             "step": steps.current,
         }
+        error.add_note(f"The run is recorded: clvpredict show {record.run_id}")
         raise
     finally:
         record.ended = now()
@@ -174,7 +175,9 @@ def _tell(run: Run) -> None:
             record.facts["tracking"] = dict(facts)
             if facts["problem"]:
                 notify(str(facts["problem"]), DataWarning)
-    name = _HOOKS.get(record.status)
+    # Another run is at work: that one tells how it ends.
+    locked = record.exit_code == LockedError.exit_code
+    name = None if locked else _HOOKS.get(record.status)
     command = getattr(config.hooks, name) if name else ()
     if command:
         from clvpredict.refit.hooks import run_hook

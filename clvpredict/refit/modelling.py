@@ -16,6 +16,7 @@ from clvpredict.errors import (
     notify,
 )
 from clvpredict.options import TimeUnit
+from clvpredict.refit.sample import sampled
 from clvpredict.refit.versions import MODEL
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
     from clvpredict.predict import Recalibration
     from clvpredict.refit.config import Config
+    from clvpredict.refit.landing import Landed
     from clvpredict.refit.store import Store
 
 Fitted = dict[str, Any]
 #: Starting values by parameter, of each candidate.
 Starts = dict[str, dict[str, float]]
-# How far apart the vintages are that a recalibration is learnt from.
-_EVERY = "4W"
+# How many vintages a recalibration is learnt from: the newest ones, as far apart as the gate's.
+_VINTAGES = 8
 
 
 def log_options(config: Config) -> dict[str, Any]:
@@ -195,8 +197,16 @@ def as_asked(model: Any, config: Config) -> Any:
     return model
 
 
-def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recalibration | None:
+def learn_recalibration(landed: Landed, config: Config, model: Any) -> Recalibration | None:
     """Learn from vintages what to correct in forecasts of the main horizon.
+
+    Parameters
+    ----------
+    landed : Landed
+        The transactions; of many customers a part is looked at, as by the gate.
+    config : Config
+    model : model
+        What predicts; its recipe is fitted anew at each vintage.
 
     Returns
     -------
@@ -204,21 +214,30 @@ def learn_recalibration(transactions: Path, config: Config, model: Any) -> Recal
         None, with a warning, where the data are too short to learn from.
     """
     from clvpredict.evaluate import backtest, recalibrate
+    from clvpredict.refit.vintages import vintages
 
     options = {k: v for k, v in summary_options(config).items() if k != "currency"}
     options["time_unit"] = other_unit(model, config) or options["time_unit"]
+    main = config.predict.horizons[0]
+    asked = config.gate.model_copy(update={"horizon": main, "vintages": _VINTAGES})
+    most = config.gate.sample or landed.customers
+    assert landed.first is not None  # else the summary had refused
+    assert landed.last is not None
     try:
-        results = backtest(
-            str(transactions),
-            model,
-            horizons=[config.predict.horizons[0]],
-            every=config.gate.every or _EVERY,
-            fit=fit_options(config, model),
-            seed=config.job.seed,
-            **options,
-        )
+        unit = TimeUnit.parse(options["time_unit"])
+        horizon, cuts = vintages(landed.first, landed.last, asked, unit, main)
+        with sampled(landed.path, config.source.customer_id, landed.customers, most) as path:
+            results = backtest(
+                str(path),
+                model,
+                horizons=[horizon],
+                cut_dates=cuts,
+                fit=fit_options(config, model),
+                seed=config.job.seed,
+                **options,
+            )
         return recalibrate(results)
-    except OptionError as error:
+    except (OptionError, DataError) as error:
         notify(f"there is no recalibration: {error}", DataWarning)
         return None
 

@@ -401,9 +401,7 @@ class Run:
         """Learn from vintages what to correct, if that was asked for and there are enough."""
         if not self.config.predict.recalibrate:
             return
-        self.recalibration = modelling.learn_recalibration(
-            self.landed.path, self.config, self.model
-        )
+        self.recalibration = modelling.learn_recalibration(self.landed, self.config, self.model)
 
     def _fill(self, folder: Path, table: pd.DataFrame) -> dict[str, Any]:
         from clvpredict.store import save_model, save_recalibration, write_table
@@ -430,6 +428,13 @@ class Run:
         if not self.force and not self._is_current():
             record.facts["says"] = f"{record.as_of} is before what is published; only rebuilt"
             return "rebuilt"
+        why = self.store.withdrawn().get(self.version.id)
+        if why is not None and not self.force:
+            record.facts["says"] = (
+                f"the published model makes version {self.version.id} again, which was withdrawn "
+                f"({why['why']}); nothing is published"
+            )
+            return "held back"
         self._publish(record.run_id)
         return "held back" if held else "published"
 
