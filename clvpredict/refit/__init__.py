@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clvpredict.refit.config import Config, load_config
+    from clvpredict.refit.config import Config
+    from clvpredict.refit.config_reading import load_config
     from clvpredict.refit.job import refit
     from clvpredict.refit.manage import rollback
     from clvpredict.refit.records import RunRecord
@@ -15,7 +16,7 @@ _WHERE = {
     "Config": "config",
     "RunRecord": "records",
     "Store": "store",
-    "load_config": "config",
+    "load_config": "config_reading",
     "refit": "job",
     "rollback": "manage",
 }

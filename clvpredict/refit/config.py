@@ -312,7 +312,7 @@ class LogConfig(Section):
 
 
 class Config(Section):
-    """A job, as its file says; :func:`load_config` reads it."""
+    """A job, as its file says; :func:`clvpredict.refit.load_config` reads it."""
 
     job: JobConfig = Field(JobConfig(), description="a table: [job]")
     source: SourceConfig = Field(SourceConfig(), description="a table: [source]")
@@ -369,39 +369,3 @@ class Config(Section):
             if url.startswith(start) and not url.startswith(f"{start}${{"):
                 return start + str(self.resolve(url.removeprefix(start)))
         return url
-
-
-def load_config(path: str | Path) -> Config:
-    """Read a configuration, and check all of it.
-
-    Parameters
-    ----------
-    path : str or Path
-        The TOML file; ``clvpredict init`` writes one.
-
-    Returns
-    -------
-    Config
-        Frozen; ``path``, ``text`` and ``digest`` say what it was read from.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such file, it is no TOML, or anything in it is not allowed: every problem,
-        with its line.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from clvpredict.refit.config import load_config
-    >>> from clvpredict.refit.template import template
-    >>> _ = Path("shop.toml").write_text(template("shop"))
-    >>> load_config("shop.toml").predict.horizons
-    ('52W',)
-    """
-    from clvpredict.refit.config_reading import examined
-
-    path = Path(path)
-    config, text = examined(path)
-    config._path, config._text = path.absolute(), text
-    return config

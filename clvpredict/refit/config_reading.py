@@ -25,6 +25,40 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _SHOWN = 60
 
 
+def load_config(path: str | Path) -> Config:
+    """Read a configuration, and check all of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The TOML file; ``clvpredict init`` writes one.
+
+    Returns
+    -------
+    Config
+        Frozen; ``path``, ``text`` and ``digest`` say what it was read from.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, it is no TOML, or anything in it is not allowed: every problem,
+        with its line.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from clvpredict.refit import load_config
+    >>> from clvpredict.refit.template import template
+    >>> _ = Path("shop.toml").write_text(template("shop"))
+    >>> load_config("shop.toml").predict.horizons
+    ('52W',)
+    """
+    path = Path(path)
+    config, text = examined(path)
+    config._path, config._text = path.absolute(), text
+    return config
+
+
 def examined(path: Path) -> tuple[Config, str]:
     """Read a configuration; returns it and the text of its file.
 

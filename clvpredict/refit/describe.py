@@ -16,7 +16,7 @@ def describe(config: Config) -> list[tuple[str, str]]:
     Parameters
     ----------
     config : Config
-        From :func:`clvpredict.refit.config.load_config`.
+        From :func:`clvpredict.refit.load_config`.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def describe(config: Config) -> list[tuple[str, str]]:
     Examples
     --------
     >>> from pathlib import Path
-    >>> from clvpredict.refit.config import load_config
+    >>> from clvpredict.refit import load_config
     >>> from clvpredict.refit.describe import describe
     >>> from clvpredict.refit.template import template
     >>> _ = Path("shop.toml").write_text(template("shop"))

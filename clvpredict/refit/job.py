@@ -13,7 +13,8 @@ from typing import Any
 
 from clvpredict.errors import ClvError, DataError, DataWarning, OptionError, notify
 from clvpredict.refit import secrets
-from clvpredict.refit.config import Config, load_config
+from clvpredict.refit.config import Config
+from clvpredict.refit.config_reading import load_config
 from clvpredict.refit.errors import HELD_BACK, LockedError
 from clvpredict.refit.files import now
 from clvpredict.refit.lock import lock
@@ -58,7 +59,7 @@ def refit(
     Parameters
     ----------
     config : Config, str or Path
-        From :func:`load_config`, or the path of the file.
+        From :func:`clvpredict.refit.load_config`, or the path of the file.
     as_of : str or date, optional
         Do as if this had been the last day: nothing later is used, neither transactions nor
         earlier runs. A day before that of what is published is only rebuilt, not published.

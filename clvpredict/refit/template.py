@@ -185,7 +185,7 @@ def template(
     Returns
     -------
     str
-        TOML, which :func:`clvpredict.refit.config.load_config` reads.
+        TOML, which :func:`clvpredict.refit.load_config` reads.
 
     Examples
     --------

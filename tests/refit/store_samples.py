@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 import clvpredict as clv
-from clvpredict.refit.config import Config, load_config
+from clvpredict.refit import load_config
+from clvpredict.refit.config import Config
 from clvpredict.refit.publish import publish
 from clvpredict.refit.records import RunRecord
 from clvpredict.refit.store import Store

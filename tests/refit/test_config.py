@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 import clvpredict as clv
-from clvpredict.refit import secrets
-from clvpredict.refit.config import Config, PriorConfig, load_config
+from clvpredict.refit import load_config, secrets
+from clvpredict.refit.config import Config, PriorConfig
 from clvpredict.refit.config_checks import made_up_predictions
 from clvpredict.refit.errors import ConfigError
 from clvpredict.refit.template import template

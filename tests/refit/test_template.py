@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from clvpredict.refit import config as models
-from clvpredict.refit.config import Config, load_config
+from clvpredict.refit import load_config
+from clvpredict.refit.config import Config
 from clvpredict.refit.describe import describe, variables
 from clvpredict.refit.template import template
 
