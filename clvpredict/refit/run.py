@@ -10,12 +10,10 @@ import clvpredict
 from clvpredict.errors import (
     ArtefactError,
     ConvergenceError,
-    DataError,
     DataWarning,
     OptionError,
     notify,
 )
-from clvpredict.options import TimeUnit
 from clvpredict.refit import modelling, predictions
 from clvpredict.refit.errors import HeldBackError, PublishError
 from clvpredict.refit.history import keep_history
@@ -24,7 +22,6 @@ from clvpredict.refit.past import Past
 from clvpredict.refit.publish import finish, publish
 from clvpredict.refit.published import Latest
 from clvpredict.refit.records import RunRecord, Status
-from clvpredict.refit.sample import sampled
 from clvpredict.refit.versions import MODEL, PREDICTIONS, Version
 
 if TYPE_CHECKING:
@@ -254,55 +251,16 @@ class Run:
 
     def judge(self) -> None:
         """Hold the candidates, and the published model, to what came after vintages."""
-        from clvpredict.refit.gate import judge_candidates
-        from clvpredict.refit.vintages import vintages
+        from clvpredict.refit.judging import judged
 
         with self.steps.step("gate") as facts:
-            if not self.fitted:
-                self.record.gate = {"decision": "no candidate converged.", "findings": []}
-                facts["says"] = self._settle()
-                return
-            first, last = self.landed.first, self.day or self.landed.last
-            assert first is not None  # else the summary had refused
-            assert last is not None
-            unit = TimeUnit.parse(self.config.summary.time_unit)
-            champion = None
-            if self.published is not None:
-                champion = (self.published.version, self.champion)
-            try:
-                horizon, cuts = vintages(
-                    first, last, self.config.gate, unit, self.config.predict.horizons[0]
-                )
-            except DataError as error:
-                if not self.force:
-                    raise
-                notify(f"forced, without a gate: {error}", DataWarning)
-                self.chosen = next(iter(self.fitted), None)
-                self.record.gate = {"decision": "forced, without a gate.", "findings": []}
-            else:
-                source, most = self.config.source, self.config.gate.sample or self.landed.customers
-                asked = {**modelling.summary_options(self.config), "observation_end": last}
-                with sampled(
-                    self.landed.path, source.customer_id, self.landed.customers, most
-                ) as path:
-                    verdict = judge_candidates(
-                        path,
-                        asked,
-                        self.fitted,
-                        champion,
-                        self.config.gate,
-                        modelling.fit_options(self.config),
-                        cuts,
-                        horizon,
-                        seed=self.config.job.seed,
-                    )
-                self.record.gate = verdict.as_json()
-                self.chosen = verdict.chosen
-                if not verdict.publish and self.force:
-                    self.chosen = verdict.best
-                    said = f"forced, though it should be {verdict.decision}"
-                    self.record.gate["decision"] = said
-                facts |= {"publish": verdict.publish, "chosen": self.chosen}
+            last = self.day or self.landed.last
+            assert last is not None  # else the summary had refused
+            published = self.published
+            champion = None if published is None else (published.version, self.champion)
+            found = judged(self.config, self.landed, last, self.fitted, champion, force=self.force)
+            self.record.gate, self.chosen = found
+            facts |= {"publish": self.record.gate.get("publish"), "chosen": self.chosen}
             facts["says"] = self._settle()
 
     def _settle(self) -> str:
