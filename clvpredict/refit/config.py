@@ -238,7 +238,7 @@ class GateConfig(Section):
     )
     margin: NotNegative = Field(0.02, description="0 or more, such as 0.02")
     sample: Annotated[Several | None, Off] = Field(
-        50_000, description="a whole number of customers, 1 or more, or false for all of them"
+        20_000, description="a whole number of customers, 1 or more, or false for all of them"
     )
     max_bias: Annotated[Positive | None, Off] = Field(
         25.0, description="a number of percent above 0, such as 25.0, or false"
