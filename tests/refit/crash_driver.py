@@ -542,8 +542,8 @@ def moments(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
             after = rng.uniform(0, shop.seconds)
             time.sleep(after)
             os.kill(pid, signal.SIGKILL)
-            if ended(pid) == -signal.SIGKILL:
-                yield f"{after:.3f} s"
+            killed = ended(pid) == -signal.SIGKILL
+            yield f"{'killed' if killed else 'too late'} after {after:.3f} s"
 
     for number in range(case["number"]):
         yield shop.case(f"moment-{number}", kill)

@@ -76,8 +76,8 @@ def test_kills_of_the_first_run(tmp_path):
 
 @pytest.mark.slow
 def test_kills_at_any_time(tmp_path):
-    kills = played(tmp_path, {"kind": "moments", "outputs": "all", "number": 20, "seed": 7})
-    assert len(kills) >= 20
+    kills = played(tmp_path, {"kind": "moments", "outputs": "all", "number": 22, "seed": 7})
+    assert len([k for k in kills if k.startswith("killed")]) >= 20
 
 
 @pytest.mark.slow
