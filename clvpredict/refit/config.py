@@ -24,6 +24,8 @@ SegmentsBy = Literal["value", "lifecycle", "rfm"]
 _LENGTH = 'a length of time, such as "13W"'
 #: Tables that say how a run is told, not what it makes.
 _BESIDE = ("log", "hooks", "tracking", "retention")
+#: Of the source: how long it is waited for.
+_PATIENCE = ("attempts", "first_wait")
 _DATABASE_FILES = ("duckdb:///", "sqlite:///")
 
 
@@ -350,7 +352,8 @@ class Config(Section):
 
         Defaults that are written out make none.
         """
-        plain = self.model_dump(mode="json", exclude=set(_BESIDE), exclude_defaults=True)
+        beside: dict[str, Any] = {**dict.fromkeys(_BESIDE, True), "source": set(_PATIENCE)}
+        plain = self.model_dump(mode="json", exclude=beside, exclude_defaults=True)
         text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

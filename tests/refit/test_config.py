@@ -341,6 +341,7 @@ def test_the_digest_is_of_what_makes_a_difference(tmp_path):
         f"{BASE}[log]\nformat = 'json'\n[retention]\nruns = 3\n",
         f"{BASE}[hooks]\non_failed = ['x']\n[tracking]\nexperiment = 'y'\n",
         OUTPUT + SOURCE,
+        BASE.replace("[source]", "[source]\nattempts = 9\nfirst_wait = 3.0"),
     ]
     other = [
         BASE.replace("orders", "others"),
