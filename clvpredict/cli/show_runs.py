@@ -276,7 +276,7 @@ def difference(session: Session, found: Difference) -> None:
 
 def _parameters(session: Session, found: pd.DataFrame) -> None:
     """Estimates of both sides, each with its interval in one cell."""
-    apart = found["overlap"] == False  # noqa: E712  # None where there are no intervals
+    apart = found["overlap"].eq(False)  # None, where there are no intervals, is not
     rows = [
         {
             "": f"{row['model']} {row['parameter']}",

@@ -139,13 +139,9 @@ class Store(Published):
         """
         known = self.run_ids()
         found = known[:1] if run == "latest" else [r for r in known if r == run]
-        found = found or [r for r in known if run and r.startswith(run)]
-        if len(found) == 1:
-            return read_record(self.run_folder(found[0]))
+        found = found or _beginning(known, run, "runs")
         if found:
-            raise OptionError(
-                f"several runs begin with '{run}': {', '.join(found[:5])}. Type more of the id."
-            )
+            return read_record(self.run_folder(found[0]))
         there = f"the last ones are {', '.join(known[:5])}" if known else "it has none yet"
         raise OptionError(
             f"the store has no run '{run}'; {there}.{did_you_mean(run, known)} "
@@ -263,13 +259,9 @@ class Store(Published):
             If it cannot be read.
         """
         known = sorted(names_in(self.folder / VERSIONS))
-        found = [v for v in known if version and v.startswith(version)]
-        if len(found) == 1:
-            return read_version(self.folder / VERSIONS / found[0])
+        found = _beginning(known, version, "versions")
         if found:
-            raise OptionError(
-                f"several versions begin with '{version}': {', '.join(found[:5])}. Type more of it."
-            )
+            return read_version(self.folder / VERSIONS / found[0])
         there = f"it has {', '.join(known[:5])}" if known else "it has none yet"
         raise OptionError(
             f"the store has no version '{version}'; {there}.{did_you_mean(version, known)} Older "
@@ -347,3 +339,19 @@ class Store(Published):
 def _made(folder: Path) -> str:
     """When a folder was made, in the form in which a run's id begins."""
     return f"{datetime.fromtimestamp(folder.stat().st_mtime, UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _beginning(known: list[str], begin: str, what: str) -> list[str]:
+    """The one id that begins so; none if there is none.
+
+    Raises
+    ------
+    OptionError
+        If there are several.
+    """
+    found = [name for name in known if begin and name.startswith(begin)]
+    if len(found) > 1:
+        raise OptionError(
+            f"several {what} begin with '{begin}': {', '.join(found[:5])}. Type more of the id."
+        )
+    return found

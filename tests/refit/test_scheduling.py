@@ -56,12 +56,18 @@ def of_systemd() -> list[str]:
 
 
 def of_airflow() -> list[str]:
+    """The words of the list, of which one may be a constant above it."""
     names: dict[str, Any] = {}
     for node in ast.parse(read("airflow_dag.py")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            scope = {"__builtins__": {}, **names}
-            code = compile(ast.Expression(node.value), "dag", "eval")
-            names[node.targets[0].id] = eval(code, scope)
+            name, value = node.targets[0].id, node.value
+            if isinstance(value, ast.List):
+                names[name] = [
+                    names[word.id] if isinstance(word, ast.Name) else ast.literal_eval(word)
+                    for word in value.elts
+                ]
+            elif isinstance(value, ast.Constant):
+                names[name] = value.value
     return list(names["REFIT"])
 
 
