@@ -22,8 +22,8 @@ import clvpredict as clv
 FOLDER = Path("benchmarks/data/refit")
 END = "2025-12-31"
 DAYS = 730
-# About ten transactions a customer in two years.
-PURCHASES = {"r": 0.9, "alpha": 5.0, "a": 0.4, "b": 4.0}
+# More than ten transactions a customer, without the last month too.
+PURCHASES = {"r": 1.3, "alpha": 5.0, "a": 0.3, "b": 6.0}
 SPEND = {"p": 6.25, "q": 3.74, "v": 15.44}
 CONFIG = """
 [job]
@@ -76,7 +76,7 @@ def refit(folder: Path) -> tuple[float, float, dict[str, float], str]:
 
 
 def main() -> None:
-    customers = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    customers = int(sys.argv[1]) if len(sys.argv) > 1 else 1_040_000
     shutil.rmtree(FOLDER, ignore_errors=True)
     rows = make(customers, FOLDER / "orders")
     (FOLDER / "job.toml").write_text(CONFIG)

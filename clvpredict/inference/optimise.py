@@ -20,6 +20,8 @@ DECREMENT = 1e-8
 _NEARLY = 1e-7
 # A shorter Newton step leaves the Hessian as it was.
 _SHORT = 2e-6
+# A mean over a million customers is known no better than that; its gradient is.
+_ROUNDING = 1e-10
 
 
 class Objective(Protocol):
@@ -114,8 +116,8 @@ def newton(objective: Objective, point: Array) -> tuple[Array, Array, float]:
     for _ in range(20):
         curvature, axes = np.linalg.eigh(curvatures)
         # Along flat or upward directions go down the gradient, no further than one unit.
-        slopes = axes.T @ gradient
-        step = -axes @ (slopes / np.maximum(np.abs(curvature), 1e-10))
+        steepness = np.maximum(np.abs(curvature), 1e-10)
+        step = -axes @ (axes.T @ gradient / steepness)
         step *= min(1.0, 1.0 / max(float(np.max(np.abs(step))), 1e-300))
         decrement = float(-0.5 * (gradient @ step))
         if decrement * objective.total < DECREMENT * 1e-4:
@@ -125,6 +127,9 @@ def newton(objective: Objective, point: Array) -> tuple[Array, Array, float]:
             trial_value, trial_gradient = objective(trial)
             if trial_value <= value:
                 break
+            left = 0.5 * (axes.T @ trial_gradient) ** 2 @ (1.0 / steepness)
+            if decrement < _ROUNDING * max(1.0, abs(value)) and left < 0.5 * decrement:
+                break  # values are equal but for rounding, the gradient is not
         else:
             break
         if trial_value == value and np.array_equal(trial, point):

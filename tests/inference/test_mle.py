@@ -19,6 +19,7 @@ from clvpredict.errors import (
 )
 from clvpredict.estimators import Estimator
 from clvpredict.inference.mle import fit_mle
+from clvpredict.inference.optimise import DECREMENT, newton
 from clvpredict.models.registry import PURCHASE_MODELS
 from clvpredict.rfm import Histories, compress_histories
 
@@ -119,6 +120,29 @@ def test_multistart_on_a_subset_ends_at_the_optimum_of_all_rows() -> None:
     assert model.convergence_.gradient_norm < 1e-8
     restarted = clv.BGNBD().fit(rfm, start=model.params_)
     np.testing.assert_allclose(restarted.result_.estimate, model.result_.estimate, rtol=1e-7)
+
+
+class RoundedValue:
+    """A valley whose value has an error of 1e-11, as means over a million customers have."""
+
+    total = 1e6
+    curvature = np.diag([0.007, 0.3, 10.0])
+
+    def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        slope = self.curvature @ point
+        return 0.7 + float(0.5 * point @ slope + 1e-11 * np.sin(1e9 * point.sum())), slope
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_newton_steps_are_not_stopped_by_rounding(seed: int) -> None:
+    objective = RoundedValue()
+    axis = np.random.default_rng(seed).normal(size=3)
+    promised = 0.5 * axis @ objective.curvature @ axis * objective.total
+    start = axis * np.sqrt(3e-8 / promised)
+    end, curvature, decrement = newton(objective, start)
+    assert abs(decrement) * objective.total < DECREMENT
+    assert np.max(np.abs(objective(end)[1])) < 1e-11
+    np.testing.assert_allclose(curvature, objective.curvature, atol=1e-9)
 
 
 @pytest.mark.parametrize("estimator", [clv.BGNBD, clv.MBGNBD])
