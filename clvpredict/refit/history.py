@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 FILE = "history.parquet"
 SCHEMA_VERSION = 1
 _NOTE, _KIND = "history.json", "clvpredict history"
-# Of totals over all customers, whose intervals need no more.
-_DRAWS = 200
+# Of totals over all customers, whose intervals need no more; half of them where a hundred take
+# more than a minute.
+_DRAWS, _LEAST_DRAWS = 200, 100
+_MOST_VALUES = 100_000_000
 
 
 def keep_history(config: Config, store: Store) -> str:
@@ -54,7 +56,8 @@ def keep_history(config: Config, store: Store) -> str:
         "by": by,
         "interval": config.predict.interval,
     }
-    asked |= {"draws": min(given["draws"], _DRAWS), "seed": given["seed"]}
+    enough = min(_DRAWS, max(_LEAST_DRAWS, _MOST_VALUES // max(len(table), 1)))
+    asked |= {"draws": min(given["draws"], enough), "seed": given["seed"]}
     if recalibration is not None:
         asked["recalibration"] = recalibration
     known = None
