@@ -62,8 +62,8 @@ class GammaGamma(Estimator):
         free = (x > 0) & (m == 0)
         if free.any():
             notify(
-                f"{int(free.sum()):,} repeat buyers have monetary_value 0 and are left out of "
-                "the spend model, which is for positive amounts.",
+                f"monetary_value is 0 for {int(free.sum()):,} of {int((x > 0).sum()):,} repeat "
+                "buyers: left out of the spend model, which is for positive amounts.",
                 DataWarning,
             )
         used = (x > 0) & (m > 0)

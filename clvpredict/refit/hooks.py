@@ -25,6 +25,7 @@ HOOK_NAMES = (
     "name",
     "run_id",
     "status",
+    "exit_code",
     "version",
     "as_of",
     "record",

@@ -99,9 +99,10 @@ def lock(folder: Path, run_id: str, wait: float = 0.0) -> Iterator[str | None]:
     """Hold the lock of a store.
 
     The lock of a process that is gone is taken over: of one that was killed, whose machine was
-    started anew since, or whose pid is another process by now. To look at the lock and to replace
-    it is one step that only one process at a time can be in. (Windows has no lock for folders;
-    there two processes that start in the same instant could both go on.)
+    started anew since, or whose pid is another process by now. Of a process in another container
+    of this machine the system tells whether it still holds the file of the lock. To look at the
+    lock and to replace it is one step that only one process at a time can be in. (Windows has no
+    lock for folders; there two processes that start in the same instant could both go on.)
 
     Parameters
     ----------
@@ -129,19 +130,18 @@ def lock(folder: Path, run_id: str, wait: float = 0.0) -> Iterator[str | None]:
     us = Owner(**Process.this().model_dump(), run_id=run_id, started=now())
     until = time.monotonic() + wait
     pause = _FIRST_LOOK
-    while True:
-        holder, before = _take(folder, us)
-        if holder is None:
-            break
+    while isinstance(taken := _take(folder, us), Owner):
         left = until - time.monotonic()
         if left <= 0:
-            raise LockedError(_says(folder, holder, wait))
+            raise LockedError(_says(folder, taken, wait))
         time.sleep(min(pause, left))
         pause = min(2 * pause, _SLOWEST_LOOK)
+    grip, before = taken
     try:
         yield before
     finally:
         with alone_in(folder):
+            os.close(grip)
             # Somebody may have removed the lock by hand and another run taken its place.
             if read_owner(folder) == us:
                 (folder / FILE).unlink(missing_ok=True)
@@ -167,14 +167,40 @@ def read_owner(folder: Path) -> Owner | None:
         ) from error
 
 
-def _take(folder: Path, us: Owner) -> tuple[Owner | None, str | None]:
-    """Give who holds the lock, or None and whose stale lock was taken over."""
+def _take(folder: Path, us: Owner) -> Owner | tuple[int, str | None]:
+    """Give who holds the lock; or our grip on its file, and whose stale lock was taken over."""
+    path = folder / FILE
     with alone_in(folder):
         holder = read_owner(folder)
-        if holder is not None and not holder.is_gone():
-            return holder, None
-        write_json(folder / FILE, us.model_dump())
-    return None, None if holder is None else holder.run_id
+        if holder is not None and not (holder.is_gone() or _has_let_go(path, holder)):
+            return holder
+        write_json(path, us.model_dump())
+        return _grip(path)[0], None if holder is None else holder.run_id
+
+
+def _has_let_go(path: Path, holder: Owner) -> bool:
+    """Whether a process of this machine whose pid cannot be looked up certainly runs no more."""
+    if holder.boot_id is None or holder.boot_id != _boot_id():
+        return False
+    if (holder.host, holder.namespace) == (socket.gethostname(), _namespace()):
+        return False
+    handle, got = _grip(path)
+    os.close(handle)
+    return got
+
+
+def _grip(path: Path) -> tuple[int, bool]:
+    """Open a file and lock it until it is closed or the process ends; tells whether it could."""
+    handle = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32":
+        return handle, False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody else has it, or the file system knows no such locks
+        return handle, False
+    return handle, True
 
 
 def _says(folder: Path, holder: Owner, wait: float) -> str:

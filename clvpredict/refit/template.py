@@ -130,7 +130,7 @@ path = {output}  # .csv or .parquet
 #table = "predictions"
 
 # Commands to run when a run has ended, each a list of words; no shell. Known: {name}, {run_id},
-# {status}, {version}, {as_of}, {record}, {predictions}, {message}.
+# {status}, {exit_code}, {version}, {as_of}, {record}, {predictions}, {message}.
 [hooks]
 #on_published = []
 #on_held_back = []  # the gate said no: the last model made the predictions

@@ -133,7 +133,7 @@ def test_gamma_gamma_with_the_first_purchase_kept(cdnow: pd.DataFrame) -> None:
     rfm = clv.rfm_summary(
         cdnow, observation_end="1997-09-30", time_unit="W", include_first_transaction=True
     )
-    with pytest.warns(clv.errors.DataWarning, match="monetary_value 0"):
+    with pytest.warns(clv.errors.DataWarning, match="monetary_value is 0 for "):
         model = clv.GammaGamma().fit(rfm)
     assert model.log_likelihood_ == pytest.approx(-9898.450937, abs=1e-4)
     expected = {"p": 9.881241, "q": 3.398750, "v": 7.928588}

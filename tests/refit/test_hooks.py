@@ -17,6 +17,7 @@ FACTS = {
     "name": "shop",
     "run_id": "20261122T093703Z-1a2b3c",
     "status": "held back",
+    "exit_code": 5,
     "version": "0123456789abcdef",
     "as_of": None,
     "record": "/srv/clv/store/runs/20261122T093703Z-1a2b3c/run.json",

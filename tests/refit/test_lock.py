@@ -96,13 +96,45 @@ def test_one_that_has_ended_and_was_not_waited_for_is_gone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}], ids=["host", "container"]
+    "where",
+    [
+        {"host": "elsewhere", "boot_id": "00000000-0000-0000-0000-000000000000"},
+        {"host": "elsewhere", "boot_id": None},
+    ],
+    ids=["other machine", "unknown"],
 )
 def test_a_lock_of_elsewhere_is_never_stale(tmp_path, where):
     left(tmp_path, pid=a_dead_pid(), **where)
     with pytest.raises(LockedError, match=f"rm {tmp_path / FILE}"), lock(tmp_path, NEXT):
         pass
     assert read_owner(tmp_path).run_id == LAST
+
+
+@on_linux
+@pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}])
+def test_a_lock_of_another_container_is_held_as_long_as_its_process_lives(tmp_path, where):
+    """Its pid says nothing here; whether it keeps the file locked does, however it ended."""
+    holding = f"""
+import time
+from pathlib import Path
+from clvpredict.refit import lock
+there = {where!r}
+this = lock.Process.this().model_copy(update=there)
+lock.Process.this = classmethod(lambda cls: this)
+with lock.lock(Path({str(tmp_path)!r}), {LAST!r}):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=f"rm {tmp_path / FILE}"), lock(tmp_path, NEXT):
+            pass
+        assert read_owner(tmp_path).run_id == LAST
+        process.kill()
+    with lock(tmp_path, NEXT) as before:
+        assert before == LAST
+        assert read_owner(tmp_path).run_id == NEXT
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_proc_a_pid_has_to_do(tmp_path, monkeypatch):
