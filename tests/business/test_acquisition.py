@@ -105,7 +105,7 @@ def test_channels(model):
     )
     assert found.index.tolist() == ["search", "email"]
     assert found.loc["email", "first_purchase"] > 2 * found.loc["search", "first_purchase"]
-    curve = payback_curve(models, horizon="52W", cac=10.0, margin=0.3, every="13W")
+    curve = payback_curve(models, horizon="52W", cac=10.0, margin=0.3, every="13W", draws=50)
     assert curve.groupby("channel").size().tolist() == [5, 5]
     assert curve["time"].iloc[:5].tolist() == [0.0, 13.0, 26.0, 39.0, 52.0]
     for _, rows in curve.groupby("channel"):

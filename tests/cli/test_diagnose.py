@@ -60,7 +60,8 @@ def same(path, table):
             assert one.astype(str).str[:10].tolist() == other.astype(str).str[:10].tolist()
 
 
-@pytest.mark.parametrize("money", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("money", [False, True])
 def test_evaluate_writes_what_the_api_says(clvpredict, log, tmp_path, money):
     ask = ["--calibration-end", CUT, "--model", "mbg/nbd", "--draws", 30, "--out", "e"]
     ask += [] if money else ["--no-amount"]

@@ -376,8 +376,15 @@ def test_a_killed_run_goes_on(some, tmp_path, computed, monkeypatch):
 
 @pytest.mark.parametrize(
     "spoilt",
-    [b"", b'[{"cut_date": "19', b"\xff\xfe", b"{}", b"[1]", b'[{"cut_date": 1}]'],
-)  # fmt: skip
+    [
+        b"",
+        b'[{"cut_date": "19',
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in (b"\xff\xfe", b"{}", b"[1]", b'[{"cut_date": 1}]')
+        ),
+    ],
+)
 def test_a_spoilt_cell_is_computed_again(some, tmp_path, computed, spoilt):
     whole = quick(some, folder=tmp_path)
     paths = sorted(tmp_path.iterdir())

@@ -33,7 +33,10 @@ def failing(every: int) -> Callable[..., Optimum]:
     return maximise
 
 
-@pytest.mark.parametrize("estimator", [clv.BGNBD, clv.MBGNBD, clv.GammaGamma])
+@pytest.mark.parametrize(
+    "estimator",
+    [*(pytest.param(e, marks=pytest.mark.slow) for e in (clv.BGNBD, clv.MBGNBD)), clv.GammaGamma],
+)
 def test_standard_errors_are_the_robust_asymptotic_ones(
     estimator: type[Estimator], cdnow_rfm: pd.DataFrame
 ) -> None:

@@ -260,7 +260,7 @@ def test_fit_is_quiet_on_good_data(cdnow_rfm: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [pytest.param(s, marks=[pytest.mark.slow] if s >= 20 else []) for s in range(40)]
+    "seed", [pytest.param(s, marks=[pytest.mark.slow] if s >= 10 else []) for s in range(40)]
 )
 def test_any_data_end_honestly(seed: int) -> None:
     """Odd bases: few customers, equal ones, outliers. Fitted, unidentified or refused; finite."""

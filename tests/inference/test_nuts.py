@@ -203,6 +203,7 @@ def test_fits_without_draws_have_no_idata(cdnow_rfm: pd.DataFrame) -> None:
             use()
 
 
+@pytest.mark.slow
 def test_idata_of_both_models(cdnow_rfm: pd.DataFrame, by_nuts: Fitted) -> None:
     both = clv.CLVModel(by_nuts(clv.BGNBD), by_nuts(clv.GammaGamma))  # type: ignore[arg-type]
     tree = both.idata

@@ -113,6 +113,7 @@ def test_settings_stay_as_they_were(plot, make, maker, column, mine):
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 @every
 def test_forty_models(plot, make, maker, column):
     ax = drawn(plot(make(models=MANY), ax=plain()))
@@ -144,6 +145,7 @@ def test_one_row_and_missing_numbers(plot, make, maker, column):
     assert drawn(plot(table, ax=plain())).get_title()
 
 
+@pytest.mark.slow
 @every
 def test_without_metadata(plot, make, maker, column):
     table = make()

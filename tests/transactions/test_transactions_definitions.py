@@ -36,7 +36,7 @@ def compare(got, want):
 
 
 @pytest.mark.parametrize("collapse", ["h", "D", "W"])
-@pytest.mark.parametrize("returns", ["net", "drop"])
+@pytest.mark.parametrize("returns", ["net", pytest.param("drop", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("time_unit", "window"),
     [

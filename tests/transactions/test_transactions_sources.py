@@ -26,7 +26,7 @@ import clvpredict as clv
 OPTIONS = {"time_unit": "W", "collapse": "D", "observation_end": "2023-02-20"}
 
 
-@pytest.fixture(scope="module", params=["int", "str"])
+@pytest.fixture(scope="module", params=[pytest.param("int", marks=pytest.mark.slow), "str"])
 def log(request, messy):
     """Ids of both kinds, with text that is hard on parsers."""
     if request.param == "int":
@@ -178,7 +178,15 @@ IDS = {
 
 
 @pytest.mark.parametrize("ids", IDS.values(), ids=IDS.keys())
-@pytest.mark.parametrize("through", ["pandas", "arrow", "polars", "parquet", "ibis"])
+@pytest.mark.parametrize(
+    "through",
+    [
+        "pandas",
+        *(pytest.param(t, marks=pytest.mark.slow) for t in ("arrow", "polars")),
+        "parquet",
+        "ibis",
+    ],
+)
 def test_ids_survive(ids, through, tmp_path):
     dates = pd.to_datetime(["2024-01-01"] * 3)
     frame = pd.DataFrame({"customer_id": ids, "date": dates, "amount": [1.0, 2.0, 3.0]})
@@ -270,7 +278,9 @@ BERLIN = dt.timezone(dt.timedelta(hours=1))
         (pd.to_datetime(["2024-01-02", "2024-01-03"]).tz_localize("US/Hawaii"), 24),
     ],
 )
-@pytest.mark.parametrize("through", ["pandas", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "through", ["pandas", "csv", pytest.param("parquet", marks=pytest.mark.slow)]
+)
 # Arrow below 26 writes pandas' instants in a way that pandas 3.1 warns of.
 @pytest.mark.filterwarnings("ignore:Series.values returning an ndarray that drops timezone")
 def test_dates_are_read(dates, hours, through, tmp_path):
