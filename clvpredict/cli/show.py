@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -144,9 +145,14 @@ def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f
     corner = "" if table.index.name is None else str(table.index.name)
     shown = _table([corner, *(printable(str(c)) for c in table.columns)], left=1)
     for label, *values in table.itertuples():
-        cells = (form.format(v) if isinstance(v, float) else printable(str(v)) for v in values)
-        shown.add_row(printable(str(label)), *cells)
+        shown.add_row(printable(str(label)), *(_cell(v, form) for v in values))
     session.show(title, shown)
+
+
+def _cell(value: Any, form: str) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else form.format(value)
+    return printable(str(value))
 
 
 def _fit_line(model: Facts) -> str:

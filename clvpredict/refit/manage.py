@@ -169,7 +169,7 @@ def _target(store: Store, to: str | None) -> tuple[Version, RunRecord | None]:
     if previous is None:
         raise OptionError(
             "there is no version to go back to: none that was published before is still there. "
-            "Name one with --to; see clvpredict runs"
+            "See what there is: clvpredict runs; and name one: clvpredict rollback RUN"
         )
     return find(store, previous)
 

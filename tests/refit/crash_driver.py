@@ -33,7 +33,7 @@ from jobs import small
 import clvpredict as clv
 from clvpredict import atomic
 from clvpredict.errors import ClvError
-from clvpredict.refit import Store, drift, gate, load_config, lock, refit, targets
+from clvpredict.refit import Store, drift, gate, load_config, lock, refit, rollback, targets
 
 CONFIG = """
 [job]
@@ -186,18 +186,26 @@ def ended(pid: int) -> int:
     raise TimeoutError(f"a run hung for {_PATIENCE} s")
 
 
-def run(folder: Path, fuse: Fuse | None = None, log: Path | None = None, wait: float = 0.0) -> int:
-    """Begin a run of the job in a folder; what came of it is beside its log."""
+def run(
+    folder: Path,
+    fuse: Fuse | None = None,
+    log: Path | None = None,
+    wait: float = 0.0,
+    back_to: str | None = None,
+) -> int:
+    """Begin a run of the job in a folder, or a rollback; what came of it is beside its log."""
     log = log or folder.with_name(f"{folder.name}.log")
 
     def work() -> None:
         if fuse is not None:
             watch(fuse)
-        record = refit(
-            load_config(folder / "shop.toml"),
-            wait=wait,
-            on_step=None if fuse is None else lambda name, when: fuse(f"step {name} {when}"),
-        )
+        config = load_config(folder / "shop.toml")
+        if back_to is not None:
+            warnings.filterwarnings("ignore", "partitions of version .* are still there")
+            record = rollback(config, back_to)
+        else:
+            told = None if fuse is None else lambda name, when: fuse(f"step {name} {when}")
+            record = refit(config, wait=wait, on_step=told)
         said = {"status": record.status, "seen": [] if fuse is None else fuse.seen}
         said["modules"] = list(sys.modules)
         log.with_suffix(".json").write_bytes(json.dumps(said).encode())
@@ -417,10 +425,12 @@ class Shop:
         shutil.copytree(of or self.template, folder)
         return folder
 
-    def must(self, folder: Path, fuse: Fuse | None = None) -> dict[str, Any]:
-        """Have a run come to its end."""
+    def must(
+        self, folder: Path, fuse: Fuse | None = None, back_to: str | None = None
+    ) -> dict[str, Any]:
+        """Have a run, or a rollback, come to its end."""
         log = folder.with_name(f"{folder.name}.log")
-        if (code := ended(run(folder, fuse))) != 0:
+        if (code := ended(run(folder, fuse, back_to=back_to))) != 0:
             raise RuntimeError(f"a run ended with {code}:\n{log.read_text()}")
         said: dict[str, Any] = json.loads(log.with_suffix(".json").read_text())
         preload(said["modules"])
@@ -549,6 +559,32 @@ def moments(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield shop.case(f"moment-{number}", kill)
 
 
+def rollbacks(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Kill rollbacks; the next one ends them."""
+    published, first = shop.copy("published"), shop.old["version"]
+    shop.must(published)
+    whole = shop.copy("back", published)
+    events = shop.must(whole, Fuse(None, everything), back_to=first)["seen"]
+    back = all_of(whole)
+    problems = [] if back["csv"] == shop.old["csv"] else ["a whole rollback went elsewhere"]
+    for at in sorted(random.Random(case["seed"]).sample(range(len(events)), case["number"])):
+        folder = shop.copy(f"rollback-{at}", published)
+        kills = []
+        if ended(run(folder, Fuse(at, everything), back_to=first)) == -signal.SIGKILL:
+            kills.append(f"{at}: {events[at]}")
+        problems += after_a_kill(folder, shop.new, back)
+        # One that had published already leaves nothing to go back to, but outputs to complete.
+        with contextlib.suppress(RuntimeError):
+            shop.must(folder, back_to=first)
+        found = all_of(folder)
+        problems += [f"{n} is {found[n]}, not {back[n]}" for n in back if found[n] != back[n]]
+        problems += [f"{p} was left" for p in folder.rglob("publishing*")]
+        if list(Store.at(folder / "store").withdrawn()) != [shop.new["version"]]:
+            problems.append("what was taken back is not withdrawn")
+        yield {"case": f"{shop.folder.name} {folder.name}", "kills": kills, "problems": problems}
+        problems = []
+
+
 def together(shop: Shop, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Several runs at once; with `wait` all come to their end, else only the first."""
     folder, number, wait = shop.copy("together"), case["number"], case.get("wait", 0.0)
@@ -578,6 +614,7 @@ KINDS = {
     "operations": operations,
     "recovery": recovery,
     "moments": moments,
+    "rollbacks": rollbacks,
 }
 
 

@@ -81,6 +81,12 @@ def test_kills_at_any_time(tmp_path):
 
 
 @pytest.mark.slow
+def test_kills_of_rollbacks(tmp_path):
+    kills = played(tmp_path, {"kind": "rollbacks", "outputs": "all", "number": 24, "seed": 8})
+    assert len(kills) == 24
+
+
+@pytest.mark.slow
 def test_runs_at_once(tmp_path):
     played(
         tmp_path,
