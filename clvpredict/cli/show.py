@@ -145,11 +145,11 @@ def frame(session: Session, title: str, table: pd.DataFrame, form: str = "{:,.3f
     corner = "" if table.index.name is None else str(table.index.name)
     shown = _table([corner, *(printable(str(c)) for c in table.columns)], left=1)
     for label, *values in table.itertuples():
-        shown.add_row(printable(str(label)), *(_cell(v, form) for v in values))
+        shown.add_row(printable(str(label)), *(_number_or_text(v, form) for v in values))
     session.show(title, shown)
 
 
-def _cell(value: Any, form: str) -> str:
+def _number_or_text(value: Any, form: str) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else form.format(value)
     return printable(str(value))
