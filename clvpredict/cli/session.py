@@ -107,7 +107,7 @@ class Session:
             self.warnings.append(record)
             self.say(f"  Note: {message}", style="yellow")
             if hints := self._hints(str(message)):
-                self.say(f"  On the command line {', '.join(hints)}.", style="yellow")
+                self.say(f"  {self._where} {', '.join(hints)}.", style="yellow")
 
     def finish(self) -> None:
         """Print the JSON object, where that was asked for."""
@@ -125,7 +125,7 @@ class Session:
         if "convert_unit" in text:
             hints.append("the unit is given to clvpredict summarize --time-unit")
         if hints:
-            typer.secho(f"On the command line {', '.join(hints)}.", err=True)
+            typer.secho(f"{self._where} {', '.join(hints)}.", err=True)
         if self.as_json:
             kind = type(error).__name__
             _print_json(
@@ -133,8 +133,21 @@ class Session:
             )
         return code
 
+    @property
+    def _where(self) -> str:
+        return "In the configuration" if self._is_scheduled else "On the command line"
+
+    @property
+    def _is_scheduled(self) -> bool:
+        return bool(self.facts["command"] == "refit")
+
     def _hints(self, text: str) -> list[str]:
-        """Say which options the arguments are that an error speaks of."""
+        """Say which options, or keys, the arguments are that an error speaks of."""
+        if self._is_scheduled:
+            from clvpredict.refit.config import KEYS
+
+            named = {argument for argument, _ in _ARGUMENT.findall(text)}
+            return sorted(f"{name}=... is {KEYS[name]}" for name in named & KEYS.keys())
         commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
         known = commands.get(self.facts["command"])
         options = {name for p in known.params for name in p.opts} if known else set()

@@ -372,3 +372,18 @@ class Config(Section):
             if url.startswith(start) and not url.startswith(f"{start}${{"):
                 return start + str(self.resolve(url.removeprefix(start)))
         return url
+
+
+def _keys() -> dict[str, str]:
+    found = {"horizon": "horizons under [predict]"}
+    for name, section in (
+        ("summary", SummaryConfig),
+        ("model", ModelConfig),
+        ("predict", PredictConfig),
+    ):
+        found |= {key: f"{key} under [{name}]" for key in section.model_fields}
+    return found
+
+
+#: Where in the file the arguments of functions are, of which their errors speak.
+KEYS = _keys()

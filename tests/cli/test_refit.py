@@ -271,6 +271,20 @@ def test_3_a_corrupted_delivery(job):
     assert "checks passed" in shown
 
 
+def test_3_errors_name_the_keys_of_the_configuration(job):
+    """The functions below know arguments only."""
+    job.change(('#returns = "net"', 'returns = "error"'))
+    path = job.folder / "orders/1998-04.csv"
+    rows = pd.read_csv(path)
+    rows.loc[0, "amount"] = -5.0
+    rows.to_csv(path, index=False)
+    found = job.call("refit")
+    assert found.code == 3
+    assert "returns=" in found.err
+    assert "In the configuration returns=... is returns under [summary]." in found.err
+    assert "On the command line" not in found.err
+
+
 def test_6_another_run_holds_the_store(job):
     with lock(job.store.folder, "another"):
         found = job.call("refit", "--wait", "0.1")
