@@ -450,7 +450,14 @@ def test_dry_run_force_and_as_of(job):
 )
 def test_a_run_that_is_told_to_end_is_recorded(job, number, says):
     before = job.csv.read_bytes()
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from clvpredict.cli import main; main()"
+    # What a shell starts in the background, tests too, does not hear of Ctrl-C.
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, {str(ROOT)!r})
+from clvpredict.cli import main
+main()
+"""
     program = subprocess.Popen(
         [sys.executable, "-c", code, "refit", "job.toml"],
         cwd=job.folder,

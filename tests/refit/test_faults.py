@@ -459,8 +459,13 @@ def interrupt(number, at):
 def stopped(shop, step, when, number):
     """Stop a run by a signal; what was done before the signal may be there."""
     end = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}[number]
-    with ended_by_signal(), pytest.raises(end) as caught:
-        shop.run(on_step=interrupt(number, (step, when)))
+    # What a shell starts in the background, tests too, does not hear of Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ended_by_signal(), pytest.raises(end) as caught:
+            shop.run(on_step=interrupt(number, (step, when)))
+    finally:
+        signal.signal(signal.SIGINT, before)
     record = shop.store.record("latest")
     assert (record.status, record.error["step"]) == ("failed", step)
     assert record.error["type"] == type(caught.value).__name__
