@@ -74,7 +74,8 @@ class Process(BaseModel):
             return False
         if not _exists(self.pid):
             return True
-        return self.process_start is not None and self.process_start != _start_of(self.pid)
+        start = _start_of(self.pid)  # None where it may not be looked up: then nothing is certain
+        return None not in (start, self.process_start) and start != self.process_start
 
 
 class Owner(Process):
@@ -99,8 +100,9 @@ def lock(folder: Path, run_id: str, wait: float = 0.0) -> Iterator[str | None]:
     """Hold the lock of a store.
 
     The lock of a process that is gone is taken over: of one that was killed, whose machine was
-    started anew since, or whose pid is another process by now. Of a process in another container
-    of this machine the system tells whether it still holds the file of the lock. To look at the
+    started anew since, or whose pid is another process by now. The system, too, is asked whether
+    the file of the lock is held: then it is not stale; and if not, that of a process in another
+    container of this machine is. To look at the
     lock and to replace it is one step that only one process at a time can be in. (Windows has no
     lock for folders; there two processes that start in the same instant could both go on.)
 
@@ -141,9 +143,10 @@ def lock(folder: Path, run_id: str, wait: float = 0.0) -> Iterator[str | None]:
         yield before
     finally:
         with alone_in(folder):
-            os.close(grip)
             # Somebody may have removed the lock by hand and another run taken its place.
-            if read_owner(folder) == us:
+            ours = _is_open_as(folder / FILE, grip)
+            os.close(grip)
+            if ours:
                 (folder / FILE).unlink(missing_ok=True)
 
 
@@ -172,34 +175,47 @@ def _take(folder: Path, us: Owner) -> Owner | tuple[int, str | None]:
     path = folder / FILE
     with alone_in(folder):
         holder = read_owner(folder)
-        if holder is not None and not (holder.is_gone() or _has_let_go(path, holder)):
+        if holder is not None and not _is_stale(path, holder):
             return holder
         write_json(path, us.model_dump())
         return _grip(path)[0], None if holder is None else holder.run_id
 
 
-def _has_let_go(path: Path, holder: Owner) -> bool:
-    """Whether a process of this machine whose pid cannot be looked up certainly runs no more."""
-    if holder.boot_id is None or holder.boot_id != _boot_id():
-        return False
-    if (holder.host, holder.namespace) == (socket.gethostname(), _namespace()):
-        return False
-    handle, got = _grip(path)
+def _is_stale(path: Path, holder: Owner) -> bool:
+    """Whether the process that holds a lock certainly runs no more."""
+    handle, free = _grip(path)
     os.close(handle)
-    return got
+    if free is False:
+        return False  # whatever its pid says: two machines may have one name
+    # A pid of another container means nothing here. What the system says of the file does, if it
+    # is the system that has started the process.
+    in_reach = holder.boot_id is not None and holder.boot_id == _boot_id()
+    return holder.is_gone() or (free is True and in_reach and not holder.runs())
 
 
-def _grip(path: Path) -> tuple[int, bool]:
-    """Open a file and lock it until it is closed or the process ends; tells whether it could."""
+def _is_open_as(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _grip(path: Path) -> tuple[int, bool | None]:
+    """Open a file and lock it until it is closed or the process ends.
+
+    Tells whether it could; None where there are no such locks.
+    """
     handle = os.open(path, os.O_RDONLY)
     if sys.platform == "win32":
-        return handle, False
+        return handle, None
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody else has it, or the file system knows no such locks
+    except BlockingIOError:
         return handle, False
+    except OSError:  # a file system that knows none
+        return handle, None
     return handle, True
 
 
@@ -227,13 +243,16 @@ def _namespace() -> str | None:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process was started, in clock ticks since the machine was; None where not known."""
+    """When a process was started, in clock ticks since the machine was.
+
+    None where that cannot be looked up; of one that has ended, and lingers as a zombie, "".
+    """
     text = _read(f"/proc/{pid}/stat")
     if text is None:
         return None
     # The second field is the program's name in parentheses, which may hold anything.
     state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else fields[18]  # one that has ended may linger as a zombie
+    return "" if state in "ZX" else fields[18]
 
 
 def _read(path: str) -> str | None:

@@ -111,6 +111,32 @@ def test_a_lock_of_elsewhere_is_never_stale(tmp_path, where):
 
 
 @on_linux
+@pytest.mark.parametrize(
+    ("name", "returned"),
+    [
+        ("_boot_id", "00000000-0000-0000-0000-000000000000"),  # another machine of this name
+        ("_start_of", "1"),  # /proc is of another container
+    ],
+)
+def test_a_file_that_is_held_is_no_stale_lock(tmp_path, monkeypatch, name, returned):
+    with lock(tmp_path, LAST):
+        monkeypatch.setattr(f"clvpredict.refit.lock.{name}", lambda *_: returned)
+        assert read_owner(tmp_path).is_gone()
+        with pytest.raises(LockedError), lock(tmp_path, NEXT):
+            pass
+        assert read_owner(tmp_path).run_id == LAST
+
+
+@on_linux
+def test_a_process_that_may_not_be_looked_up_is_not_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("clvpredict.refit.lock._start_of", lambda pid: None)
+    left(tmp_path, process_start="1")
+    assert not read_owner(tmp_path).is_gone()
+    with pytest.raises(LockedError), lock(tmp_path, NEXT):
+        pass
+
+
+@on_linux
 @pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}])
 def test_a_lock_of_another_container_is_held_as_long_as_its_process_lives(tmp_path, where):
     """Its pid says nothing here; whether it keeps the file locked does, however it ended."""
@@ -158,8 +184,15 @@ def test_a_lock_that_cannot_be_read_is_nobodys_to_take(tmp_path):
 
 def test_another_lock_in_our_place_stays(tmp_path):
     with lock(tmp_path, NEXT):
+        (tmp_path / FILE).unlink()
         left(tmp_path)
     assert read_owner(tmp_path).run_id == LAST
+
+
+def test_our_lock_goes_however_it_looks(tmp_path):
+    with lock(tmp_path, NEXT):
+        (tmp_path / FILE).write_text("{")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_owner_of_a_later_version_is_understood(tmp_path):
