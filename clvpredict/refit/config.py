@@ -122,6 +122,7 @@ class ChecksConfig(Section):
     min_customers: Annotated[Count | None, Off] = Field(30, description=_ROWS)
     max_unknown_ids: Annotated[Share | None, Off] = Field(0.02, description=_SHARE)
     min_rows_kept: Annotated[Share | None, Off] = Field(0.999, description=_SHARE)
+    min_customers_kept: Annotated[Share | None, Off] = Field(0.95, description=_SHARE)
     new_rows: Annotated[tuple[NotNegative, Positive] | None, Off] = Field(
         (0.2, 5.0),
         description="the least and the most, as multiples of what is usual, such as [0.2, 5.0], "
@@ -132,6 +133,9 @@ class ChecksConfig(Section):
     )
     max_median_ratio: Annotated[Ratio | None, Off] = Field(
         3.0, description="a number, 1 or more, such as 3.0, or false"
+    )
+    max_largest_ratio: Annotated[Ratio | None, Off] = Field(
+        20.0, description="a number, 1 or more, such as 20.0, or false"
     )
     max_duplicates: Annotated[Share | None, Off] = Field(0.05, description=_SHARE)
     max_age_days: Annotated[NotNegative | None, Off] = Field(

@@ -111,7 +111,7 @@ def run_hook(
         "command": list(template),
         "exit_code": exit_code,
         "seconds": round(time.monotonic() - began, 3),
-        "output": secrets.redact(output)[-_OUTPUT:],
+        "output": output[-_OUTPUT:],
         "problem": None if problem is None else secrets.redact(problem),
     }
 
@@ -119,7 +119,7 @@ def run_hook(
 def _run(
     template: Sequence[str], facts: Mapping[str, object], timeout: float
 ) -> tuple[int | None, str, str | None]:
-    """The exit code, the output and the problem, all of them raw."""
+    """The exit code, the output without secrets, and the problem as it is."""
     try:
         words = _filled(template, facts, secrets.resolve)
     except ClvError as error:
@@ -152,19 +152,20 @@ class _Tail:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._last = b""
+        self._last, self._cut = b"", False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with self._stream:
             while chunk := os.read(self._stream.fileno(), _READ):
+                self._cut |= len(self._last) + len(chunk) > _READ
                 self._last = (self._last + chunk)[-_READ:]
 
     def text(self) -> str:
-        """What was said last."""
+        """What was said last, without secrets."""
         self._thread.join(_LAST_WORDS)
-        return self._last.decode("utf-8", errors="replace")
+        return secrets.redact(self._last.decode("utf-8", errors="replace"), cut=self._cut)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

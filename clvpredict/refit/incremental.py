@@ -27,7 +27,7 @@ import ibis.expr.datatypes as dt
 from clvpredict.atomic import new_file
 from clvpredict.errors import ArtefactError
 from clvpredict.refit.connect import ENGINE, fetch_rows
-from clvpredict.refit.files import read_json, write_json
+from clvpredict.refit.files import digest_of_file, read_json, write_json
 from clvpredict.transactions.engine import Engine
 from clvpredict.transactions.files import engine_paths
 
@@ -55,11 +55,14 @@ class Part:
         All that are in it.
     upto : date or None
         Only rows before this day count; None: all of them.
+    sha256 : str or None
+        Of the file, where it is known.
     """
 
     path: Path
     rows: int
     upto: date | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,12 @@ class Pending:
         if len(ledger.parts) > _MOST_PARTS:
             ledger = replace(ledger, parts=(_merged(self.folder, ledger.parts),))
         parts = [
-            {"file": p.path.name, "rows": p.rows, "upto": None if p.upto is None else str(p.upto)}
+            {
+                "file": p.path.name,
+                "rows": p.rows,
+                "upto": None if p.upto is None else str(p.upto),
+                "sha256": p.sha256 or digest_of_file(p.path),
+            }
             for p in ledger.parts
         ]
         content = {
@@ -236,12 +244,15 @@ def _load(folder: Path) -> Ledger | None:
         raw = read_json(folder / _FILE, _FORMAT, SCHEMA_VERSION, {})
     except FileNotFoundError:
         return None
-    parts = tuple(_part(folder, p["file"], p["rows"], p["upto"]) for p in raw["parts"])
+    parts = tuple(_part(folder, **p) for p in raw["parts"])
     return Ledger(raw["identity"], date.fromisoformat(raw["mark"]), parts)
 
 
-def _part(folder: Path, file: str, rows: int, upto: str | None) -> Part:
-    part = Part(folder / Path(file).name, rows, None if upto is None else date.fromisoformat(upto))
+def _part(folder: Path, file: str, rows: int, upto: str | None, sha256: str | None = None) -> Part:
+    day = None if upto is None else date.fromisoformat(upto)
+    part = Part(folder / Path(file).name, rows, day, sha256)
+    if sha256 is not None and digest_of_file(part.path) != sha256:
+        raise ValueError(f"'{part.path.name}' is not what was written")
     if rows_of(part.path) != rows:
         raise ValueError(f"'{part.path.name}' has not the {rows:,} rows that it should have")
     return part

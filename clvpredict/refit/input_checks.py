@@ -11,6 +11,7 @@ from scipy import special as sc
 
 from clvpredict.errors import DataError, Problem
 from clvpredict.refit.stability import RARE, chance_index, stability_index
+from clvpredict.refit.volume import BINS_PER_DECADE
 
 if TYPE_CHECKING:
     from clvpredict.refit.config import ChecksConfig
@@ -65,6 +66,7 @@ def check_input(
     *,
     today: dt.date,
     left_out: Mapping[str, int] | None = None,
+    customers: tuple[int, int] | None = None,
 ) -> list[Row]:
     """Hold a delivery against what is allowed and what the last runs had.
 
@@ -81,6 +83,8 @@ def check_input(
         Today, or the day that is rebuilt.
     left_out : mapping, optional
         Rows that were left out when the source was read, by reason.
+    customers : tuple of int, optional
+        Of those that were predicted last, how many are there, and how many there were.
 
     Returns
     -------
@@ -100,6 +104,10 @@ def check_input(
       knew of them, whichever is more. Of few rows more is allowed, as chance alone has it.
     - `max_median_ratio`: the same of the median of positive amounts, either way, and only if it
       differs by four standard errors.
+    - `max_largest_ratio`: the same of the largest amount, of whatever sign: a single typing error
+      moves totals, and neither median nor distribution. Known to a tenth of a power of ten.
+    - `min_customers_kept`: ids are compared as text. Another shop's rows may be as many, and of
+      the same size.
     - `max_duplicates`: copies among the rows that arrived since the last run, whatever their
       date, less the share of copies that the last run had. A few that chance could have made
       are no alarm.
@@ -125,6 +133,12 @@ def check_input(
         says = f"{unknown:,} rows ({share:.1%}) have no or an unknown id"
         ok = share <= checks.max_unknown_ids
         add("max_unknown_ids", share, checks.max_unknown_ids, ok, says)
+    if checks.min_customers_kept is not None:
+        there, known = customers or (0, 0)
+        share = there / known if known else None
+        says = f"{there:,} of the {known:,} customers that were predicted last are still there"
+        ok = share is None or share >= checks.min_customers_kept
+        add("min_customers_kept", share, checks.min_customers_kept, ok, says)
     if now["last"] is not None:
         _ages(add, now, checks, today)
     compared: dict[str, Callable[..., Found]] = {
@@ -132,6 +146,7 @@ def check_input(
         "new_rows": _new_rows,
         "max_amount_shift": _amount_shift,
         "max_median_ratio": _median_ratio,
+        "max_largest_ratio": _largest_ratio,
         "max_duplicates": _duplicates,
     }
     for check, compare in compared.items():
@@ -277,6 +292,18 @@ def _median_ratio(
             f"{ratio:.3g} times; {1 / limit:.3g} to {limit:g} times is allowed"
         )
         found.append((off / most if most else off, (ratio, off <= most, says)))
+    return _worst(found)
+
+
+def _largest_ratio(
+    now: Mapping[str, Any], before: Sequence[Mapping[str, Any]], limit: float
+) -> Found:
+    found = []
+    for what, (reference, other) in _pairs(now, before).items():
+        old, new = (max(abs(int(code)) for code in a["bins"]) for a in (reference, other))
+        ratio = 10.0 ** ((new - old) / BINS_PER_DECADE)
+        says = f"largest amount of {what}: about {ratio:,.3g} times; {limit:g} times is allowed"
+        found.append((ratio, (ratio, ratio <= limit, says)))
     return _worst(found)
 
 

@@ -45,7 +45,8 @@ class Past:
         latest = self._store.latest()
         if latest is None or self._day is None or latest.as_of < self._day:
             return latest
-        there = set(self._store.version_ids())
+        # What was withdrawn since does not come back by rebuilding the days before.
+        there = set(self._store.version_ids()) - self._store.withdrawn().keys()
         for run in self.runs():
             if run.status in _PUBLISHED and run.version in there and run.as_of:
                 return Latest(
@@ -55,6 +56,25 @@ class Past:
                     since=run.ended or run.started,
                 )
         return None
+
+    def check(self) -> None:
+        """See that what is published is known.
+
+        Raises
+        ------
+        ArtefactError
+            If it is not, though runs have published: a new model would be held to none.
+        """
+        if self._store.latest() is not None:
+            return
+        there = set(self._store.version_ids())
+        for run in self.runs():
+            if run.status in _PUBLISHED and run.version in there:
+                raise ArtefactError(
+                    f"the store '{self._store.folder}' has no latest.json, though run {run.run_id} "
+                    f"published version {run.version}. To go on from that: clvpredict rollback "
+                    f"{run.version}; to judge new models by the bounds alone: --force"
+                )
 
     def versions(self) -> list[Version]:
         """Versions that were published, newest first; damaged ones are named in a warning."""

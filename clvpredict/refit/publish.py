@@ -16,7 +16,7 @@ from clvpredict.atomic import new_file
 from clvpredict.errors import ArtefactError, ClvError, DataWarning, OptionError, notify
 from clvpredict.refit import lock, secrets
 from clvpredict.refit.errors import PublishError
-from clvpredict.refit.files import digest_of_file, now, write_json
+from clvpredict.refit.files import digest_of, digest_of_file, now, write_json
 from clvpredict.refit.store import Store
 from clvpredict.refit.versions import PREDICTIONS, Version
 from clvpredict.store.tables import check_target, meta_path, read_table, write_table
@@ -93,9 +93,19 @@ def publish(
     manifests = _to_all(config, store, version, run_id, as_of)
     store.set_latest(version.id, run_id, as_of, back=back_from is not None)
     if back_from is not None:
-        store.withdraw(back_from, f"run {run_id} went back to version {version.id}")
+        why = f"run {run_id} went back to version {version.id}"
+        store.withdraw(back_from, why, _made_of(store, back_from))
     store.fulfilled()
     return manifests
+
+
+def _made_of(store: Store, version: str) -> str:
+    """What a version was fitted to, as a digest; "" of one that an older model predicted."""
+    try:
+        facts = store.version(version).facts
+    except (OptionError, ArtefactError):  # removed, or damaged
+        return ""
+    return "" if facts.get("by_published") else digest_of(facts.get("made_of", {}))
 
 
 def finish(config: Config, store: Store) -> Finished | None:

@@ -132,12 +132,21 @@ class Published:
         """Forget the intention: everything is published."""
         (self.folder / _PUBLISHING).unlink(missing_ok=True)
 
-    def withdraw(self, version: str, why: str) -> None:
-        """Mark a version as one that no run publishes again by itself."""
-        self._write_withdrawn(self.withdrawn() | {version: {"why": why, "since": now()}})
+    def withdraw(self, version: str, why: str, made_of: str = "") -> None:
+        """Mark a version as one that no run publishes again by itself.
+
+        Parameters
+        ----------
+        version, why : str
+        made_of : str
+            What it was made of (:func:`clvpredict.refit.files.digest_of`): another fit to the same
+            differs in its last digits, and has another id.
+        """
+        said = {"why": why, "since": now(), "made_of": made_of}
+        self._write_withdrawn(self.withdrawn() | {version: said})
 
     def withdrawn(self) -> dict[str, dict[str, str]]:
-        """Versions that were withdrawn: ``why``, and ``since`` when."""
+        """Versions that were withdrawn: ``why``, ``since`` when, and what they are ``made_of``."""
         found = self._said(_WITHDRAWN, _Withdrawn)
         return {} if found is None else found.versions
 

@@ -16,6 +16,7 @@ from clvpredict.errors import (
 )
 from clvpredict.refit import modelling, predictions
 from clvpredict.refit.errors import HeldBackError, PublishError
+from clvpredict.refit.files import digest_of
 from clvpredict.refit.history import keep_history
 from clvpredict.refit.landing import Landed, land
 from clvpredict.refit.past import Past
@@ -92,6 +93,8 @@ class Run:
                     + (f"; version {done} is published now" if done else "")
                 )
         self.published = self.past.published()
+        if not self.force:
+            self.past.check()
         if self.published is not None:
             record.champion = self.published.version
             self.champion = modelling.published_model(store, self.published.version)
@@ -195,6 +198,7 @@ class Run:
                 self.config.checks,
                 today=self.day or date.today(),
                 left_out=self.landed.left_out,
+                customers=self._customers_kept(names["customer_id"]),
             )
             self.record.checks = rows
             failed = [row for row in rows if not row["ok"]]
@@ -202,6 +206,15 @@ class Run:
             facts["says"] = f"{len(rows) - len(failed)} of {len(rows)} checks passed"
             if failed and not self.force:
                 refuse(rows)
+
+    def _customers_kept(self, column: str) -> tuple[int, int] | None:
+        """How many of those that were predicted last are there, and how many there were."""
+        from clvpredict.refit.volume import customers_kept
+
+        if self.published is None:
+            return None
+        predicted = self.store.version(self.published.version).file(PREDICTIONS)
+        return customers_kept(self.landed.path, column, predicted)
 
     def summarise(self) -> None:
         """One row per customer."""
@@ -246,7 +259,7 @@ class Run:
             return None
         try:
             return self.store.record(self.published.run_id).start
-        except OptionError:  # removed since
+        except (OptionError, ArtefactError):  # removed since, or damaged
             return None
 
     def judge(self) -> None:
@@ -321,12 +334,12 @@ class Run:
         """Predict, and keep model and predictions as a version."""
         with self.steps.step("predict") as facts:
             totals = self._make_version()
-            why = self.store.withdrawn().get(self.version.id)
+            why = self._withdrawn()
             if why is not None and self.chosen is not None and not self.force:
                 assert self.record.gate is not None
                 self.record.gate["decision"] = (
-                    f"version {self.version.id} was withdrawn ({why['why']}) and is not published "
-                    "again; to do so: --force"
+                    "what these transactions give by this configuration was withdrawn "
+                    f"({why}) and is not published again; to do so: --force"
                 )
                 self.chosen = None
                 notify(self._settle(), DataWarning)
@@ -337,6 +350,15 @@ class Run:
                 f"{totals['customers']:,} customers, {totals['expected_purchases']:,.0f} "
                 f"purchases{money} within {self.config.predict.horizons[0]}"
             )
+
+    def _withdrawn(self) -> str | None:
+        """Why what this run has made is not to be published by itself, if so."""
+        withdrawn = self.store.withdrawn()
+        if self.version.id in withdrawn:
+            return withdrawn[self.version.id]["why"]
+        # From another start the same data give other last digits, and another id.
+        made_of = digest_of(self._made_of())
+        return next((w["why"] for w in withdrawn.values() if w.get("made_of") == made_of), None)
 
     def _make_version(self) -> dict[str, Any]:
         """Let the model predict; returns the totals."""

@@ -119,17 +119,24 @@ def not_set(names: list[str]) -> str:
     )
 
 
-def redact(text: str) -> str:
+def redact(text: str, *, cut: bool = False) -> str:
     """Hide every resolved value, as it is and as URLs and JSON write it, and every password.
 
     Parameters
     ----------
     text : str
         What is to be logged, recorded or raised. Names such as ``${PGPASSWORD}`` stay.
+    cut : bool
+        Its beginning was cut off, in the middle of a secret perhaps.
     """
     with _guard:
         known = sorted(_known, key=len, reverse=True)
-    for form in dict.fromkeys(form for value in known for form in _forms(value)):
+    forms = list(dict.fromkeys(form for value in known for form in _forms(value)))
+    if cut:
+        ends = (form[-k:] for form in forms for k in range(1, len(form)))
+        if found := max((len(end) for end in ends if text.startswith(end)), default=0):
+            text = HIDDEN + text[found:]
+    for form in forms:
         if len(form) >= _LONG:
             text = text.replace(form, HIDDEN)
         else:

@@ -23,6 +23,11 @@ from clvpredict.refit.versions import Version, add_version, read_version
 SCHEMA_VERSION = 1
 _FILE, _KIND = "store.json", "clvpredict store"
 _RUNS, _WORK = "runs", "work"
+# What else there may be: a store whose store.json was lost is known by it.
+_PARTS = {
+    *(_RUNS, _WORK, VERSIONS, "ledger", "lock.json", "history.parquet", "history.json"),
+    *("latest.json", "publishing.json", "withdrawn.json"),
+}
 _MINUTE = 60.0
 # Kept while a run runs, so that a full disk, which ends it, has room for the record of that.
 _ROOM, _ROOM_BYTES = "room", 2**17
@@ -76,8 +81,10 @@ class Store(Published):
             )
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(p.name for p in folder.iterdir() if not _LEFTOVER.fullmatch(p.name))
+        if _RUNS in others and set(others) <= _PARTS:
+            notify(f"'{path}' was not there and is written anew.", DataWarning)
         # Another process may have made the store since we looked.
-        if others and not path.exists():
+        elif others and not path.exists():
             raise OptionError(
                 f"'{folder}' has other things in it ({', '.join(others[:5])}) and is not made a "
                 "store. Give a folder of its own, such as store = 'clvpredict-store'."

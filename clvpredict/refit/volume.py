@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _RECENT_DAYS = 28
 _QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 # Amounts are rounded to four digits, and counted in ten bins per power of ten from 0.0001 on.
-_DIGITS, _BINS_PER_DECADE, _SMALLEST, _LAST_BIN = 4, 10, -4, 191
+_DIGITS, BINS_PER_DECADE, _SMALLEST, _LAST_BIN = 4, 10, -4, 191
 # Copies are looked for among so many rows: of more, among all rows of some keys.
 _LOOKED_THROUGH = 1_000_000
 
@@ -139,6 +139,39 @@ def profile(
     }
 
 
+def customers_kept(path: Path, customer_id: str, predictions: Path) -> tuple[int, int]:
+    """Count the customers of a table of predictions that are among some transactions.
+
+    Parameters
+    ----------
+    path : Path
+        The transactions, as one Parquet file.
+    customer_id : str
+        Its column.
+    predictions : Path
+        A Parquet file with a column ``customer_id``.
+
+    Returns
+    -------
+    there, all : int
+        Ids are compared as text.
+    """
+    import duckdb
+
+    from clvpredict.refit.targets import quoted
+    from clvpredict.transactions.files import engine_paths
+
+    ids = "(SELECT DISTINCT CAST({} AS VARCHAR) AS id FROM read_parquet(?))"
+    counts = (
+        f"SELECT count(there.id), count(*) FROM {ids.format('customer_id')} AS known "
+        f"LEFT JOIN {ids.format(quoted(customer_id))} AS there USING (id)"
+    )
+    files = [engine_paths([str(p)]) for p in (predictions, path)]
+    with duckdb.connect() as engine:
+        there, known = engine.execute(counts, files).fetchall()[0]
+    return int(there), int(known)
+
+
 def _one(result: Any) -> int:
     return int(result.fetchone()[0])
 
@@ -146,12 +179,15 @@ def _one(result: Any) -> int:
 def _copies(sql: Any, n: int, *, money: bool) -> dict[bool, int]:
     """Rows that repeat another one exactly, by whether they are new."""
     key = "hash(id, moment, amount)" if money else "hash(id, moment)"
+    # Amounts that cannot be read are all alike; the summary names them.
+    readable = "WHERE amount IS NOT NULL" if money else ""
     # All rows of a key are looked at or none, so the share of copies is that of all.
     every = max(-(-n // _LOOKED_THROUGH), 1)
     found = sql.execute(
         "SELECT later, count(*), count(*) FILTER (mine), "
         "count(*) FILTER (mine) - count(DISTINCT key) FILTER (mine) "
-        f"FROM (SELECT later, {key} AS key, {key} % {every} = 0 AS mine FROM known) GROUP BY later"
+        f"FROM (SELECT later, {key} AS key, {key} % {every} = 0 AS mine FROM known {readable}) "
+        "GROUP BY later"
     ).fetchall()
     return {later: round(copies * of_all / max(seen, 1)) for later, of_all, seen, copies in found}
 
@@ -177,7 +213,7 @@ def _amounts(sizes: pd.DataFrame, later: bool | None) -> dict[str, Any]:
     amount, n = own["amount"].to_numpy(), own["n"].to_numpy(np.int64)
     sold = amount > 0
     with np.errstate(divide="ignore"):
-        size = (np.log10(np.abs(amount)) - _SMALLEST) * _BINS_PER_DECADE + 1e-9
+        size = (np.log10(np.abs(amount)) - _SMALLEST) * BINS_PER_DECADE + 1e-9
     size = np.where(amount == 0, 0.0, np.clip(np.floor(size) + 1, 1, _LAST_BIN))
     code, place = np.unique((np.sign(amount) * size).astype(np.int64), return_inverse=True)
     count = np.bincount(place, n, minlength=len(code)).astype(np.int64)

@@ -276,6 +276,7 @@ def test_corrupted_deliveries_say_what_is_wrong_with_them(year: Year) -> None:
     assert [row["check"] for row in cents.checks if not row["ok"]] == [
         "max_amount_shift",
         "max_median_ratio",
+        "max_largest_ratio",
     ]
     assert "99.8 times" in cents.error["message"]
     assert broken.error is not None

@@ -16,7 +16,7 @@ import clvpredict as clv
 from clvpredict.errors import DataError
 from clvpredict.refit.config import ChecksConfig
 from clvpredict.refit.input_checks import check_input, last_day, refuse
-from clvpredict.refit.volume import profile
+from clvpredict.refit.volume import customers_kept, profile
 
 TODAY = dt.date(2024, 11, 8)
 
@@ -170,6 +170,47 @@ def test_a_usual_delivery_passes(log: pd.DataFrame, earlier: Any, tmp_path: Path
     assert rows["min_rows_kept"]["value"] == 1.0
 
 
+@pytest.mark.parametrize(("amount", "day"), [(1e15, "2024-10-10"), (-1e7, "2024-03-01")])
+def test_one_absurd_amount(
+    log: pd.DataFrame, earlier: Any, tmp_path: Path, amount: float, day: str
+) -> None:
+    row = log.head(1).assign(amount=amount, date=pd.Timestamp(day))
+    rows = checked(pd.concat([log, row]), earlier, tmp_path)
+    assert failed(rows) == {"max_largest_ratio"}
+    ratio = abs(amount) / log["amount"].max()
+    assert rows["max_largest_ratio"]["value"] == pytest.approx(ratio, rel=0.6)
+
+
+def test_amounts_that_cannot_be_read_are_no_copies(
+    log: pd.DataFrame, earlier: Any, tmp_path: Path
+) -> None:
+    """They are refused by the summary, which names them."""
+    new = log["date"] >= "2024-10-09"
+    text = log["amount"].astype(str)
+    assert not failed(
+        checked(log.assign(amount=text.where(~new, text + " EUR")), earlier, tmp_path)
+    )
+
+
+@pytest.mark.parametrize("ids", ["numbers", "text"])
+def test_customers_that_were_predicted_are_there(
+    log: pd.DataFrame, earlier: Any, tmp_path: Path, ids: str
+) -> None:
+    known = log["customer_id"].drop_duplicates().sample(100, random_state=1)
+    if ids == "text":
+        log = log.assign(customer_id=log["customer_id"].astype(str))
+    others = pd.Series([f"x{n}" for n in range(20)])
+    pd.DataFrame({"customer_id": pd.concat([known.astype(str), others])}).to_parquet(
+        tmp_path / "p.parquet"
+    )
+    log.rename(columns={"customer_id": 'who "is"'}).to_parquet(tmp_path / "log.parquet")
+    found = customers_kept(tmp_path / "log.parquet", 'who "is"', tmp_path / "p.parquet")
+    assert found == (100, 120)
+    rows = checked(log, earlier, tmp_path, customers=found)
+    assert failed(rows) == {"min_customers_kept"}
+    assert not failed(checked(log, earlier, tmp_path, customers=(114, 120)))
+
+
 def test_late_rows_are_usual(log: pd.DataFrame, earlier: Any, tmp_path: Path) -> None:
     late = log[(log["date"] >= "2024-09-28") & (log["date"] < "2024-10-08")]
     runs = [*earlier]
@@ -240,18 +281,19 @@ def test_new_amounts_in_another_unit(
     new = log["date"] >= "2024-10-09"
     other = log.assign(amount=log["amount"].where(~new, log["amount"] * factor))
     rows = checked(other, earlier, tmp_path)
-    assert failed(rows) == {"max_amount_shift", "max_median_ratio"}
+    far = {"max_largest_ratio"} if factor > 1 else set()
+    assert failed(rows) == {"max_amount_shift", "max_median_ratio"} | far
     assert rows["max_median_ratio"]["value"] == pytest.approx(factor, rel=0.3)
     with pytest.raises(DataError, match="max_median_ratio under \\[checks\\]") as error:
         refuse(rows.values())
-    assert len(error.value.problems) == 2
+    assert len(error.value.problems) == 2 + len(far)
     assert "--force" in str(error.value)
 
 
 def test_all_amounts_in_another_unit(log: pd.DataFrame, earlier: Any, tmp_path: Path) -> None:
     """New and old rows agree; only what the last run knew tells."""
     rows = checked(log.assign(amount=log["amount"] * 100), earlier, tmp_path)
-    assert failed(rows) == {"max_amount_shift", "max_median_ratio"}
+    assert failed(rows) == {"max_amount_shift", "max_median_ratio", "max_largest_ratio"}
     assert "earlier rows against what they were" in rows["max_median_ratio"]["says"]
 
 
