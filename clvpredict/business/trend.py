@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clvpredict.atomic import alone_in, new_file
@@ -22,6 +23,8 @@ HISTORY_KEY = "clvpredict_history"
 SCHEMA_VERSION = 1
 ALL = "all"
 _PLACE = "_segment"
+# What changes no expectation but by its draws.
+_OF_DRAWS = {"draws", "seed", "progress", "recalibration"}
 _FACTS = ("purchase_model", "spend_model", "method", "parameters", "fingerprint")
 
 
@@ -100,8 +103,11 @@ def append_history(
         raise OptionError(f"a column of segments cannot be called '{ALL}'; rename it.")
     # All of them are checked before the first is worked out, which may take long.
     segments = {column: one_by_one(asked.customers, column) for column in columns}
-    parts = [_totals(model, asked, ALL, interval, None)]
-    parts += [_totals(model, asked, column, interval, of) for column, of in segments.items()]
+    # Draws of a posterior have other means than all of them: what was predicted is added up.
+    as_they_are = horizon == "as predicted" and set(terms) <= _OF_DRAWS
+    added = predictions if as_they_are else None
+    parts = [_totals(model, asked, ALL, interval, None, added)]
+    parts += [_totals(model, asked, c, interval, of, added) for c, of in segments.items()]
     rows = pd.concat(parts, ignore_index=True)
     rows.insert(0, "as_of", day)
     for name, fact in zip(_FACTS, _facts(model, asked), strict=True):
@@ -343,15 +349,25 @@ def _day(predictions: pd.DataFrame, as_of: str | date | None) -> pd.Timestamp:
 
 
 def _totals(
-    model: Any, asked: Asked, by: str, interval: float, segments: tuple[Any, list[str]] | None
+    model: Any,
+    asked: Asked,
+    by: str,
+    interval: float,
+    segments: tuple[Any, list[str]] | None,
+    added: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """Totals with a row per segment, in the order of the segments."""
+    """Totals with a row per segment, in the order of the segments; `added` up where given."""
     table, column = asked.customers, None
     if segments is not None:
         table, column = table.assign(**{_PLACE: segments[0]}), _PLACE
     found = model.predict_totals(
         table, horizon=asked.horizon, by=column, interval=interval, **asked.terms
     )
+    if added is not None:
+        place = np.zeros(len(added)) if segments is None else segments[0]
+        totals = added.groupby(place).sum(numeric_only=True)
+        for name in {"expected_purchases", "clv", "net_clv"} & set(found) & set(added):
+            found[name] = totals[name].to_numpy()
     names = [ALL] if segments is None else [segments[1][int(code)] for code in found.index]
     out: pd.DataFrame = found.reset_index(drop=True)
     out.insert(0, "segment", pd.Series(names, dtype="str"))

@@ -205,6 +205,8 @@ class Run:
             facts |= {"checks": len(rows), "failed": [row["check"] for row in failed]}
             facts["says"] = f"{len(rows) - len(failed)} of {len(rows)} checks passed"
             if failed and not self.force:
+                if found["undated"]:  # which says more than what follows from it
+                    modelling.summarise(self.landed.path, self.config, self.day)
                 refuse(rows)
 
     def _customers_kept(self, column: str) -> tuple[int, int] | None:

@@ -69,6 +69,19 @@ def test_history_adds_up_to_the_predictions(history, refits):
         assert (rows["value_pi_lower"] < rows["clv_lower"]).all()
 
 
+def test_history_of_a_posterior_adds_up_whatever_its_draws(cdnow_rfm, tmp_path):
+    rfm = cdnow_rfm.head(300)
+    model = clv.CLVModel(clv.MBGNBD()).fit(cdnow_rfm, method="laplace", seed=3)
+    table = model.predict(rfm, horizon="26W")
+    table["half"] = np.arange(300) % 2
+    rows = append_history(tmp_path / "h.parquet", model, table, by="half", draws=20)
+    for column in ("clv", "expected_purchases"):
+        halves = table.groupby("half")[column].sum().tolist()
+        assert rows[column].tolist() == pytest.approx([table[column].sum(), *halves], rel=1e-12)
+        assert (rows[f"{column}_lower"] < rows[column]).all()
+        assert (rows[column] < rows[f"{column}_upper"]).all()
+
+
 def test_history_says_what_was_asked_and_of_which_model(history, refits):
     table = read_history(history)
     assert table.attrs["clvpredict_history"] == {

@@ -183,13 +183,20 @@ def test_as_of_neither_reads_nor_changes_the_ledger(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["part", *(pytest.param(d, marks=pytest.mark.slow) for d in ("json", "newer", "gone"))],
+    [
+        "part",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("json", "newer", "gone", "middle")),
+    ],
 )
 def test_a_damaged_ledger_is_replaced(shop: Shop, damage: str) -> None:
     ledger = shop.folder / "ledger"
     part, file = next(ledger.glob("part-*")), ledger / "ledger.json"
     if damage == "part":
         part.write_bytes(part.read_bytes()[:50])
+    elif damage == "middle":  # where only a look at all rows would tell
+        content = bytearray(part.read_bytes())
+        content[len(content) // 3] ^= 0xFF
+        part.write_bytes(content)
     elif damage == "gone":
         part.unlink()
     elif damage == "json":

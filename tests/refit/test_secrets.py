@@ -61,6 +61,13 @@ def test_short_values_are_hidden_as_whole_words_only(monkeypatch):
     assert secrets.redact("ann cannot, said 'ann'") == "*** cannot, said '***'"
 
 
+def test_a_secret_that_was_cut_is_hidden(monkeypatch):
+    monkeypatch.setenv("T_PASSWORD", "hunter2-hunter3")
+    secrets.resolve("${T_PASSWORD}")
+    assert secrets.redact("-hunter3 and hunter2-hunter3", cut=True) == "*** and ***"
+    assert secrets.redact("nothing was cut", cut=True) == "nothing was cut"
+
+
 def test_an_empty_value_hides_nothing(monkeypatch):
     monkeypatch.setenv("T_PIN", "")
     assert secrets.resolve("x${T_PIN}y") == "xy"
