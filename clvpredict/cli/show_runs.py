@@ -186,6 +186,9 @@ def run(session: Session, record: RunRecord) -> None:
             for why, n in record.input["left_out"].items()
             if n
         ]
+    summary = record.facts.get("summary", {})
+    lines += [(f"summary: {k}", f"{n:,}") for k, n in summary.get("counts", {}).items() if n]
+    lines += [(f"summary left out: {k}", f"{n:,}") for k, n in summary.get("excluded", {}).items()]
     predicted = {k: v for k, v in record.facts.get("totals", {}).items() if k != "customers"}
     lines += [(k.replace("_", " "), f"{v:,.1f}") for k, v in predicted.items()]
     show.pairs(session, f"Run {record.run_id} of {record.name}", lines)

@@ -24,6 +24,7 @@ from clvpredict.refit.publish import finish, publish
 from clvpredict.refit.published import Latest
 from clvpredict.refit.records import RunRecord, Status
 from clvpredict.refit.versions import MODEL, PREDICTIONS, Version
+from clvpredict.rfm import summary_metadata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,8 +223,14 @@ class Run:
         """One row per customer."""
         with self.steps.step("summarise") as facts:
             self.rfm = modelling.summarise(self.landed.path, self.config, self.day)
+            said = summary_metadata(self.rfm) or {}
+            self.record.facts["summary"] = {k: said[k] for k in ("counts", "excluded") if k in said}
+            facts |= self.record.facts["summary"]
             facts["customers"] = len(self.rfm)
-            facts["says"] = f"{len(self.rfm):,} customers"
+            left_out = said.get("excluded", {})
+            facts["says"] = f"{len(self.rfm):,} customers" + "".join(
+                f", without {n:,} {what}" for what, n in left_out.items()
+            )
 
     # --- the models -----------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ import pytest
 
 from clvpredict import atomic
 from clvpredict.cli.show_runs import ended_by_signal
-from clvpredict.errors import ArtefactError, DataError
-from clvpredict.refit import Store, drift, load_config, lock, refit
+from clvpredict.errors import ArtefactError, DataError, DataWarning
+from clvpredict.refit import Store, drift, load_config, lock, refit, rollback
 from clvpredict.refit import records as records_module
 from clvpredict.refit.errors import LockedError, PublishError, SourceError
 
@@ -602,6 +602,32 @@ def test_what_is_published_is_not_guessed(shop, name):
     assert shop.csv == shop.old
     path.unlink() if whole is None else path.write_bytes(whole)
     goes_well(shop)
+
+
+def test_a_store_without_its_marker_goes_on(shop):
+    (shop.store.folder / "store.json").unlink()
+    with pytest.warns(DataWarning, match="is written anew"):
+        goes_well(shop)
+
+
+@pytest.mark.slow
+def test_a_store_that_does_not_know_what_is_published(shop):
+    before = shop.store.latest().version
+    (shop.store.folder / "latest.json").unlink()
+    with pytest.raises(ArtefactError, match=f"clvpredict rollback {before}"):
+        shop.run()
+    assert shop.csv == shop.old
+    rollback(load_config(shop.config_file), before)
+    assert goes_well(shop).champion == before
+
+
+@pytest.mark.slow
+def test_a_damaged_record_of_what_is_published(shop):
+    path = shop.store.run_folder(shop.store.latest().run_id) / "run.json"
+    path.write_bytes(path.read_bytes()[:-30])
+    record = shop.run(force=True)
+    assert record.status == "published"
+    goes_well(shop, record.status if shop.csv != shop.new else "unchanged")
 
 
 @pytest.mark.slow

@@ -256,6 +256,38 @@ def test_a_withdrawn_version_is_not_published_again(job):
 
 
 @pytest.mark.slow
+def test_what_was_withdrawn_stays_so_from_another_start(job):
+    """Back over two versions: the fit begins elsewhere, and differs in its last digits."""
+    first = job.store.latest().version
+    job.deliver("1998-04")
+    job.run()
+    job.deliver("1998-05")
+    third = job.run().version
+    rollback(job.config(), first)
+    record = job.run()
+    assert (record.status, record.exit_code) == ("held back", 5)
+    assert "was withdrawn" in record.gate["decision"]
+    used = clv.load_model(job.store.version(record.version).file("model"))
+    assert used.params_ == clv.load_model(job.store.version(first).file("model")).params_
+    assert job.run(force=True).status == "published"
+    assert job.store.latest().version != first
+    assert third in job.store.version_ids()
+
+
+@pytest.mark.slow
+def test_a_day_that_is_repeated_after_a_rollback_has_the_same_champion(job):
+    first = job.store.latest().version
+    job.deliver("1998-06")
+    second = job.run(as_of="1998-04-30").version
+    rollback(job.config())
+    shut = ("vintages = 2", "vintages = 2\nmax_bias = 0.0001")
+    once, again = (job.run("", shut, as_of="1998-05-31") for _ in range(2))
+    assert once.champion == again.champion == first != second
+    assert once.status == again.status == "held back"
+    assert once.version == again.version
+
+
+@pytest.mark.slow
 def test_options_of_everything_before(tmp_path, orders):
     job = Job(tmp_path, orders)
     job.deliver("1998-06")
