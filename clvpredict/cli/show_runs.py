@@ -245,7 +245,7 @@ def plan(session: Session, config: Config) -> None:
     """What a configuration does."""
     from clvpredict.errors import DataWarning
     from clvpredict.refit import secrets
-    from clvpredict.refit.describe import describe, variables
+    from clvpredict.refit.describe import count_files, describe, variables
 
     rows = describe(config)
     session.facts["config"] = {"path": str(config.path), "digest": config.digest}
@@ -254,6 +254,8 @@ def plan(session: Session, config: Config) -> None:
     # Where this is typed is seldom where the job will run.
     if absent := secrets.missing(variables(config)):
         session.receive(f"here, {secrets.not_set(absent)}", DataWarning)
+    if count_files(config) == 0:
+        session.receive("the source has no file yet: look at path under [source]", DataWarning)
     session.say(f"Try it without publishing: clvpredict refit {config.path} --dry-run", "bold")
 
 

@@ -64,18 +64,29 @@ def variables(config: Config) -> list[str]:
     return list(dict.fromkeys(name for text in texts if text for name in secrets.used(text)))
 
 
+def count_files(config: Config) -> int | None:
+    """How many files the source has now; None of a database."""
+    if config.source.database is not None:
+        return None
+    try:
+        return len(find_files([config.resolve(path) for path in _paths(config)]))
+    except DataError:
+        return 0
+
+
+def _paths(config: Config) -> list[str]:
+    path = config.source.path
+    return [path] if isinstance(path, str) else list(path or ())
+
+
 def _source(config: Config) -> str:
     source = config.source
     if source.database is not None:
         what = f"table {source.table}" if source.table else "a query"
         how = f"{what} of {config.resolve_database(source.database)}"
     else:
-        paths = [source.path] if isinstance(source.path, str) else list(source.path or ())
-        try:
-            n = len(find_files([config.resolve(path) for path in paths]))
-        except DataError:
-            n = 0
-        how = f"{', '.join(paths)} ({n:,} file{'s' if n != 1 else ''} now)"
+        n = count_files(config) or 0
+        how = f"{', '.join(_paths(config))} ({n:,} file{'s' if n != 1 else ''} now)"
     if source.incremental:
         how += f"; only what is new, up to {source.late_days} days late"
     return how
@@ -123,7 +134,9 @@ def _predictions(config: Config) -> str:
         rate = f"{100 * predict.discount_rate:g} % a year"
         says += f", discounted by {rate} ({predict.discounting}), margin {predict.margin:g}"
         says += ", after costs" if predict.costs else ""
-    return f"{says}, recalibrated" if predict.recalibrate else says
+    if not predict.recalibrate:
+        return says
+    return f"{says}, recalibrated" + f" ({predict.horizons[0]} only)" * (len(predict.horizons) > 1)
 
 
 def _segments(config: Config) -> str:

@@ -40,7 +40,8 @@ amount = {amount}  # false: there is no money
 [summary]
 time_unit = {time_unit}  # "D" days, "W" weeks, ...
 #collapse = "D"  # purchases within one "h", "D" or "W" are one
-#returns = "net"  # negative amounts: "net", "drop" or "error"
+#returns = "net"  # negative amounts: "net" (taken from the purchases of their period; what comes
+# back in a later period is left out and counted: see return_rate), "drop" or "error"
 #timezone = "UTC"
 #currency = "EUR"  # example: a label of the amounts
 #observation_start = 2024-01-01  # example: customers of earlier days are left out
@@ -80,7 +81,8 @@ horizons = {horizons}  # the first is the main one
 #discounting = "continuous"  # "continuous", "monthly", "none" or "lifetimes"
 #margin = 1.0  # share of the amounts that is earned; 30 % is 0.3
 #fallback_spend = 20.0  # example: for customers whose spend is not known
-#recalibrate = false  # correct predictions by what the backtest has shown
+#recalibrate = false  # correct those of the first horizon by eight vintages; takes minutes, and
+# cannot be had with costs
 
 # Costs in the currency of the amounts: adds net_clv.
 #[predict.costs]
@@ -88,7 +90,7 @@ horizons = {horizons}  # the first is the main one
 #cost_to_serve = 0.0  # per period, while a customer is alive
 #marketing_cost = 0.0  # per period, alive or not
 #retention_cost = 0.0  # once
-#return_rate = 0.0  # share of the amounts that comes back, if not in the transactions
+#return_rate = 0.0  # share of the amounts that comes back and is not taken off above
 #period = "M"
 
 # Adds a column of segments.

@@ -375,6 +375,14 @@ def test_one_line_of_json_a_step(job):
     assert job.call("refit", "--json").json["run"]["status"] == "unchanged"
 
 
+def test_a_source_without_files_is_told(job):
+    assert "no file yet" not in job.call("check").out
+    job.change(('path = "orders/*.csv"', 'path = "ordres/*.csv"'))
+    found = job.call("check")
+    assert found.code == 0
+    assert "the source has no file yet: look at path under [source]" in found.out
+
+
 def test_variables_that_are_not_set_are_told(tmp_path, monkeypatch):
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
     job = Job(tmp_path)
