@@ -102,9 +102,9 @@ def lock(folder: Path, run_id: str, wait: float = 0.0) -> Iterator[str | None]:
     The lock of a process that is gone is taken over: of one that was killed, whose machine was
     started anew since, or whose pid is another process by now. The system, too, is asked whether
     the file of the lock is held: then it is not stale; and if not, that of a process in another
-    container of this machine is. To look at the
-    lock and to replace it is one step that only one process at a time can be in. (Windows has no
-    lock for folders; there two processes that start in the same instant could both go on.)
+    container of this machine is. To look at the lock and to replace it is one step that only one
+    process at a time can be in. (Windows has no lock for folders; there two processes that start
+    in the same instant could both go on.)
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def _grip(path: Path) -> tuple[int, bool | None]:
 
     Tells whether it could; None where there are no such locks.
     """
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR)  # network file systems lock only what could be written
     if sys.platform == "win32":
         return handle, None
     import fcntl
