@@ -25,8 +25,8 @@ _FILE, _KIND = "store.json", "clvpredict store"
 _RUNS, _WORK = "runs", "work"
 # What else there may be: a store whose store.json was lost is known by it.
 _PARTS = {
-    *(_RUNS, _WORK, VERSIONS, "ledger", "lock.json", "history.parquet", "history.json"),
-    *("latest.json", "publishing.json", "withdrawn.json"),
+    *(_RUNS, _WORK, VERSIONS, "ledger"),
+    *("lock.json", "latest.json", "publishing.json", "withdrawn.json"),
 }
 _MINUTE = 60.0
 # Kept while a run runs, so that a full disk, which ends it, has room for the record of that.
@@ -81,7 +81,7 @@ class Store(Published):
             )
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(p.name for p in folder.iterdir() if not _LEFTOVER.fullmatch(p.name))
-        if _RUNS in others and set(others) <= _PARTS:
+        if _RUNS in others and all(n in _PARTS or n.startswith("history") for n in others):
             notify(f"'{path}' was not there and is written anew.", DataWarning)
         # Another process may have made the store since we looked.
         elif others and not path.exists():
