@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 ALL = "all"
 _PLACE = "_segment"
 # What changes no expectation but by its draws.
-_OF_DRAWS = {"draws", "seed", "progress", "recalibration"}
+_OF_DRAWS = {"draws", "seed", "progress"}
 _FACTS = ("purchase_model", "spend_model", "method", "parameters", "fingerprint")
 
 

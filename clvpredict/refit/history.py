@@ -41,15 +41,10 @@ def keep_history(config: Config, store: Store) -> str:
     if path.exists() and _noted(noted) == told:
         return "the history knows it"
     from clvpredict.business import append_history, read_history
-    from clvpredict.refit.predictions import terms
-    from clvpredict.store import load_model, load_recalibration, read_table
+    from clvpredict.store import load_model, read_table
 
     model = load_model(version.file("model"))
     table = read_table(version.file("predictions.parquet"))
-    recalibration = None
-    if "recalibration.json" in version.files:
-        recalibration = load_recalibration(version.file("recalibration.json"))
-    given = terms(config, model, recalibration)
     by = "segment" if "segment" in table else None
     asked: dict[str, Any] = {
         "as_of": latest.as_of,
@@ -57,9 +52,7 @@ def keep_history(config: Config, store: Store) -> str:
         "interval": config.predict.interval,
     }
     enough = min(_DRAWS, max(_LEAST_DRAWS, _MOST_VALUES // max(len(table), 1)))
-    asked |= {"draws": min(given["draws"], enough), "seed": given["seed"]}
-    if recalibration is not None:
-        asked["recalibration"] = recalibration
+    asked |= {"draws": min(config.predict.draws, enough), "seed": config.job.seed}
     known = None
     try:
         known = read_history(path) if path.exists() else None

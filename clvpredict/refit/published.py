@@ -150,6 +150,13 @@ class Published:
         found = self._said(_WITHDRAWN, _Withdrawn)
         return {} if found is None else found.versions
 
+    def why_withdrawn(self, *, version: str = "", made_of: str = "") -> str | None:
+        """Why a version, or whatever is made of the same, was withdrawn; None if it was not."""
+        for known, said in self.withdrawn().items():
+            if version == known or (made_of and said.get("made_of") == made_of):
+                return said["why"]
+        return None
+
     def _said[T: _Said](self, name: str, kind: type[T]) -> T | None:
         path = self.folder / name
         try:

@@ -185,12 +185,16 @@ class Run:
     def check(self) -> None:
         """Hold the delivery to earlier ones."""
         from clvpredict.refit.input_checks import check_input, last_day, refuse
-        from clvpredict.refit.volume import profile
+        from clvpredict.refit.volume import customers_kept, profile
 
         names = {k: v for k, v in modelling.log_options(self.config).items() if k in _NAMES}
         with self.steps.step("check") as facts:
             earlier = self.past.runs()
             found = profile(self.landed.path, **names, until=last_day(earlier))
+            kept = None
+            if self.published is not None:
+                known = self.store.version(self.published.version).file(PREDICTIONS)
+                kept = customers_kept(self.landed.path, names["customer_id"], known)
             assert self.record.input is not None
             self.record.input["profile"] = found
             rows = check_input(
@@ -199,7 +203,7 @@ class Run:
                 self.config.checks,
                 today=self.day or date.today(),
                 left_out=self.landed.left_out,
-                customers=self._customers_kept(names["customer_id"]),
+                customers=kept,
             )
             self.record.checks = rows
             failed = [row for row in rows if not row["ok"]]
@@ -209,15 +213,6 @@ class Run:
                 if found["undated"]:  # which says more than what follows from it
                     modelling.summarise(self.landed.path, self.config, self.day)
                 refuse(rows)
-
-    def _customers_kept(self, column: str) -> tuple[int, int] | None:
-        """How many of those that were predicted last are there, and how many there were."""
-        from clvpredict.refit.volume import customers_kept
-
-        if self.published is None:
-            return None
-        predicted = self.store.version(self.published.version).file(PREDICTIONS)
-        return customers_kept(self.landed.path, column, predicted)
 
     def summarise(self) -> None:
         """One row per customer."""
@@ -342,8 +337,11 @@ class Run:
     def predict(self) -> None:
         """Predict, and keep model and predictions as a version."""
         with self.steps.step("predict") as facts:
-            totals = self._make_version()
-            why = self._withdrawn()
+            # Known beforehand, unless an earlier clvpredict has noted the version's id alone.
+            why = self.store.why_withdrawn(made_of=digest_of(self._made_of()))
+            if why is None or self.chosen is None or self.force:
+                totals = self._make_version()
+                why = self.store.why_withdrawn(version=self.version.id)
             if why is not None and self.chosen is not None and not self.force:
                 assert self.record.gate is not None
                 self.record.gate["decision"] = (
@@ -359,15 +357,6 @@ class Run:
                 f"{totals['customers']:,} customers, {totals['expected_purchases']:,.0f} "
                 f"purchases{money} within {self.config.predict.horizons[0]}"
             )
-
-    def _withdrawn(self) -> str | None:
-        """Why what this run has made is not to be published by itself, if so."""
-        withdrawn = self.store.withdrawn()
-        if self.version.id in withdrawn:
-            return withdrawn[self.version.id]["why"]
-        # From another start the same data give other last digits, and another id.
-        made_of = digest_of(self._made_of())
-        return next((w["why"] for w in withdrawn.values() if w.get("made_of") == made_of), None)
 
     def _make_version(self) -> dict[str, Any]:
         """Let the model predict; returns the totals."""
@@ -417,11 +406,11 @@ class Run:
         if not self.force and not self._is_current():
             record.facts["says"] = f"{record.as_of} is before what is published; only rebuilt"
             return "rebuilt"
-        why = self.store.withdrawn().get(self.version.id)
+        why = self.store.why_withdrawn(version=self.version.id)
         if why is not None and not self.force:
             record.facts["says"] = (
                 f"the published model makes version {self.version.id} again, which was withdrawn "
-                f"({why['why']}); nothing is published"
+                f"({why}); nothing is published"
             )
             return "held back"
         self._publish(record.run_id)
